@@ -1,0 +1,119 @@
+/** A real Debian: mmdebstrap's minimal root filesystem, then packages installed into it with apt, taken as a layer by umoci. */
+import { spawn } from 'node:child_process';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { cached } from './cache.js';
+import { run } from './oci.js';
+import { file, folder, symlink, type Piece } from './odd-lower.js';
+
+/** Why an image cannot be built here; the message is what a skipped test prints. */
+export class ImageUnavailable extends Error {
+  override name = 'ImageUnavailable';
+}
+
+/** Says which Debian package is missing for a program that the build calls. */
+export function needProgram(program: string, debianPackage = program): void {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  if (!folders.some((folder) => existsSync(join(folder, program)))) {
+    throw new ImageUnavailable(`${program} is not installed (apt install ${debianPackage})`);
+  }
+}
+
+async function runLogged(command: string, args: string[]): Promise<void> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  const keep = (chunk: Buffer): void => {
+    output = (output + chunk.toString('utf8')).slice(-4000);
+  };
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  if (code === 0) return;
+  const last = output.trim().split('\n').slice(-6).join('\n');
+  const offline =
+    /Could not resolve|Temporary failure|Unable to connect|Could not connect|Failed to fetch|timed out/i.test(output);
+  if (offline) throw new ImageUnavailable(`Debian's mirror cannot be reached: ${last}`);
+  throw new Error(`${command} ended with ${code}:\n${last}`);
+}
+
+function needRoot(): void {
+  if (process.getuid?.() !== 0) throw new ImageUnavailable('building the debian image needs root');
+}
+
+/** Layer 1. The mirror is the one of this machine's apt. */
+export function debianBase(say: (text: string) => void): Promise<string> {
+  return cached('debian/layers/1.tar', async (path) => {
+    needRoot();
+    needProgram('mmdebstrap');
+    say('debian: mmdebstrap --variant=minbase (about 20 s)');
+    await runLogged('mmdebstrap', ['--variant=minbase', '--format=tar', 'bookworm', path]);
+  });
+}
+
+// In a mount namespace of its own, so that nothing stays mounted however it ends.
+const INSTALL = `
+mount -t proc proc "$1/proc"
+if test -e "$1/etc/resolv.conf"; then mount --bind /etc/resolv.conf "$1/etc/resolv.conf"; fi
+chroot "$1" /bin/sh -ec '
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  apt-get install -qy --no-install-recommends python3-minimal libcap2-bin iputils-ping
+  rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log'
+`;
+
+/** Layer 2: the difference after installing python3-minimal and iputils-ping (its ping has a file capability). */
+export function debianPackages(base: string, say: (text: string) => void): Promise<string> {
+  return cached('debian/layers/2.tar', async (path) => {
+    needRoot();
+    needProgram('umoci');
+    say('debian: apt-get install python3-minimal iputils-ping (about 15 s)');
+    const work = await mkdtemp(join(tmpdir(), 'layerfs-debian-'));
+    try {
+      const [layout, bundle] = [join(work, 'image'), join(work, 'bundle')];
+      await run('umoci', ['init', '--layout', layout]);
+      await run('umoci', ['new', '--image', `${layout}:a`]);
+      await run('umoci', ['raw', 'add-layer', '--image', `${layout}:a`, base]);
+      await run('umoci', ['unpack', '--image', `${layout}:a`, bundle]);
+      await runLogged('unshare', [
+        '--mount',
+        '--propagation',
+        'private',
+        'sh',
+        '-ec',
+        INSTALL,
+        'install',
+        join(bundle, 'rootfs'),
+      ]);
+      await run('umoci', ['repack', '--image', `${layout}:b`, bundle]);
+      const { stdout } = await run('umoci', ['stat', '--image', `${layout}:b`, '--json']);
+      const { history } = JSON.parse(stdout) as { history: { layer: { digest: string } | null }[] };
+      const digest = history.findLast((line) => line.layer !== null)!.layer!.digest;
+      const blob = join(layout, 'blobs', digest.replace(':', '/'));
+      await pipeline(createReadStream(blob), createGunzip(), createWriteStream(path));
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+  });
+}
+
+/** What the upper layer does to Debian's own files, besides the odd entries. */
+export function debianChanges(): Piece[] {
+  return [
+    file('usr/share/.wh.doc', '', { mode: 0 }),
+    folder('usr/share/man'),
+    file('usr/share/man/.wh..wh..opq', '', { mode: 0 }),
+    file('usr/share/man/README', 'manuals are left out\n'),
+    file('etc/motd', 'changed by the upper layer\n'),
+    file('usr/share/.wh.common-licenses', '', { mode: 0 }),
+    symlink('usr/share/common-licenses', '/nowhere'),
+    file('media', 'a folder became a file'),
+    file('usr/bin/.wh.perl', '', { mode: 0 }),
+  ];
+}
