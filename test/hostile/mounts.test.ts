@@ -1,0 +1,78 @@
+/** Mountpoints and references that cannot be used: a clear error, an exit code, and no mount or process left. */
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { layerfs } from '../support/cli.js';
+import { Workplace } from '../support/mounted.js';
+import { need } from '../support/needs.js';
+import { mountsBelow } from '../support/store-listing.js';
+import { testImage } from '../images/index.js';
+
+const place = new Workplace();
+beforeAll(async () => {
+  await place.ok(['import', (await testImage('mini')).path, '--name', 'mini']);
+});
+afterAll(() => place.remove());
+
+async function refused(args: string[], says: RegExp, uid?: number): Promise<void> {
+  const before = mountsBelow(place.folder);
+  const { code, stdout, stderr } = await layerfs(args, { env: place.env, ...(uid === undefined ? {} : { uid }) });
+  expect(stderr).toMatch(says);
+  expect(stderr).not.toMatch(/^ +at /m);
+  expect(code).toBeGreaterThan(0);
+  expect(stdout).toBe('');
+  expect(mountsBelow(place.folder)).toEqual(before);
+  expect(JSON.parse(await place.ok(['mounts', '--json']))).toHaveLength(before.length);
+}
+
+test('a mountpoint that does not exist', () =>
+  refused(
+    ['mount', 'mini', join(place.folder, 'nowhere')],
+    /nowhere.*(not exist|no such|not found)|(not exist|no such).*nowhere/i,
+  ));
+
+test('a mountpoint that is a file', () => {
+  const path = join(place.folder, 'a-file');
+  writeFileSync(path, '');
+  return refused(['mount', 'mini', path], /a-file.*not a (folder|directory)/i);
+});
+
+test('an image that is not there', () => refused(['mount', 'nothing:here', place.newFolder()], /nothing:here/));
+
+test('a reference that is none', () => refused(['mount', 'UPPER CASE', place.newFolder()], /UPPER CASE/));
+
+test('a mountpoint in use already', async (context) => {
+  need(context, 'fuse');
+  const mountpoint = await place.mount('mini');
+  await refused(['mount', 'mini', mountpoint], /already/i);
+  await place.unmount(mountpoint);
+});
+
+test('a mountpoint that the user may not use', async (context) => {
+  need(context, 'root');
+  const folder = place.newFolder('private');
+  mkdirSync(join(folder, 'inner'));
+  chmodSync(folder, 0o700);
+  chmodSync(place.folder, 0o755);
+  await refused(['mount', 'mini', join(folder, 'inner')], /permission|not permitted|may not|denied/i, 65534);
+});
+
+test('unmounting what is not mounted', async () => {
+  await refused(['unmount', place.newFolder()], /not (a layerfs )?mount|no .*mount|nothing .*mounted/i);
+  await refused(['unmount', '/proc'], /not (a layerfs )?mount|no .*mount|nothing .*mounted/i);
+});
+
+test('a server killed outright: the mount is recognised as dead and can be cleared and mounted again', async (context) => {
+  need(context, 'fuse');
+  const mountpoint = await place.mount('mini');
+  const [entry] = JSON.parse(await place.ok(['mounts', '--json'])) as { pid: number }[];
+  process.kill(entry.pid, 'SIGKILL');
+  await expect
+    .poll(() => readFileSync('/proc/self/mounts', 'utf8') !== '' && place.ok(['mounts']), { timeout: 5000 })
+    .toMatch(/dead|gone|stale/i);
+  await place.ok(['unmount', mountpoint]);
+  expect(mountsBelow(mountpoint)).toEqual([]);
+  await place.ok(['mount', 'mini', mountpoint]);
+  expect(readFileSync(join(mountpoint, 'etc/hostname'), 'utf8')).toBe('changed\n');
+  await place.unmount(mountpoint);
+});

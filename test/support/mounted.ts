@@ -1,0 +1,51 @@
+/** A throw-away store, and mounts from it, through the `layerfs` command. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { layerfs, layerfsOk, type CliOptions } from './cli.js';
+import { mountsBelow } from './store-listing.js';
+import { run } from '../images/oci.js';
+
+export class Workplace {
+  readonly folder = mkdtempSync(join(tmpdir(), 'layerfs-test-'));
+  readonly root = join(this.folder, 'store');
+  readonly env: Record<string, string> = { LAYERFS_ROOT: this.root };
+  #mounts = 0;
+
+  /** Runs a command on this store; it must succeed. */
+  ok(args: string[], options: CliOptions = {}): Promise<string> {
+    return layerfsOk(args, { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** Runs a command on this store, whatever comes of it. */
+  try(args: string[], options: CliOptions = {}): ReturnType<typeof layerfs> {
+    return layerfs(args, { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** A new empty folder. */
+  newFolder(name = 'folder'): string {
+    const path = join(this.folder, `${name}-${this.#mounts++}`);
+    mkdirSync(path);
+    return path;
+  }
+
+  /** Mounts an image at a new mountpoint. */
+  async mount(ref: string, ...options: string[]): Promise<string> {
+    const mountpoint = this.newFolder('mnt');
+    await this.ok(['mount', ...options, ref, mountpoint]);
+    return mountpoint;
+  }
+
+  async unmount(mountpoint: string): Promise<void> {
+    await this.ok(['unmount', mountpoint]);
+  }
+
+  /** Unmounts what is left, also after a failed test, and removes everything. */
+  async remove(): Promise<void> {
+    for (const mountpoint of mountsBelow(this.folder).toReversed()) {
+      const { code } = await this.try(['unmount', '--lazy', mountpoint]);
+      if (code !== 0) await run('umount', ['-l', mountpoint]);
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,56 @@
+/** Says why a test cannot run here, so that it is skipped with a reason that is printed. */
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import type { TestContext } from 'vitest';
+import { ImageUnavailable, testImage, type ImageName, type TestImage, type Variant } from '../images/index.js';
+
+/** Debian packages of the programs that tests call. */
+const PACKAGES: Record<string, string> = {
+  getfattr: 'attr',
+  setfattr: 'attr',
+  ctr: 'containerd',
+  mmdebstrap: 'mmdebstrap',
+};
+
+function has(program: string): boolean {
+  return [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'].some((folder) =>
+    existsSync(join(folder, program)),
+  );
+}
+
+/** `root`, `fuse` (the device), or names of programs: the reason why not, when one is missing. */
+export function missing(...things: string[]): string | undefined {
+  for (const thing of things) {
+    if (thing === 'root') {
+      if (process.getuid?.() !== 0) return 'needs root';
+    } else if (thing === 'fuse') {
+      if (!existsSync('/dev/fuse')) return 'needs /dev/fuse';
+    } else if (!has(thing)) {
+      return `needs ${thing} (apt install ${PACKAGES[thing] ?? thing})`;
+    }
+  }
+  return undefined;
+}
+
+/** Skips the running test when something is missing. */
+export function need(context: TestContext, ...things: string[]): void {
+  const reason = missing(...things);
+  if (reason === undefined) return;
+  console.warn(`skipped: ${context.task.name}: ${reason}`);
+  context.skip(reason);
+}
+
+/** A test image, or a skipped test that says why it cannot be built. */
+export async function needImage(
+  context: TestContext,
+  name: ImageName,
+  variant: Variant = 'oci-gzip',
+): Promise<TestImage> {
+  try {
+    return await testImage(name, variant);
+  } catch (error) {
+    if (!(error instanceof ImageUnavailable)) throw error;
+    console.warn(`skipped: ${context.task.name}: ${error.message}`);
+    return context.skip(error.message);
+  }
+}
