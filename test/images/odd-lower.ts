@@ -153,12 +153,13 @@ const xattrs: Piece[] = [
   { name: 'odd/xattrs/fifo', type: '6', mode: 0o600, mtime: TIME, xattrs: { 'trusted.fifo': 'f' } },
 ];
 
+/** As GNU tar makes them: pieces start and end on blocks of 512, but for the file's own end. */
 const PIECES = [
-  { offset: 4096, data: noise(1000, 2) },
+  { offset: 4096, data: noise(1024, 2) },
   { offset: 65_536, data: noise(4096, 3) },
-  { offset: 200_001, data: noise(511, 4) },
+  { offset: 200_192, data: noise(1536, 4) },
 ];
-const MANY = Array.from({ length: 60 }, (_, index) => ({ offset: index * 8192 + 512, data: noise(513, 10 + index) }));
+const MANY = Array.from({ length: 60 }, (_, index) => ({ offset: index * 8192 + 512, data: noise(1024, 10 + index) }));
 const sparse = (name: string, realSize: number, pieces = PIECES) => ({
   name,
   mtime: TIME,
@@ -180,8 +181,12 @@ const sizes: Piece[] = [
   file('odd/sizes/zeros-inside', Buffer.concat([noise(5000), new Uint8Array(300_000), noise(5000)])),
   file('odd/sizes/zeros-at-end', Buffer.concat([noise(100), new Uint8Array(300_000)])),
   sparsePax('0.0', sparse('odd/sizes/sparse-0.0', 300_000)),
-  sparsePax('0.1', sparse('odd/sizes/sparse-0.1', 200_512)),
+  sparsePax('0.1', sparse('odd/sizes/sparse-0.1', 201_728)),
   sparsePax('1.0', sparse('odd/sizes/sparse-1.0', 300_000)),
+  sparsePax(
+    '1.0',
+    sparse('odd/sizes/sparse-1.0-odd-end', 300_003, [PIECES[0], { offset: 299_520, data: noise(483, 8) }]),
+  ),
   sparsePax('1.0', sparse('odd/sizes/sparse-1.0-many', 60 * 8192, MANY)),
   sparsePax('1.0', sparse(`odd/sizes/sparse-long-${'s'.repeat(120)}`, 300_000)),
 ];
