@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { hex, hexBytes, latin1, latin1Bytes, printable, utf8ToLatin1, writeLatin1 } from './bytes.js';
 
