@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => place.remove());
 
-async function refused(args: string[], says: RegExp, uid?: number): Promise<void> {
+async function expectRefused(args: string[], says: RegExp, uid?: number): Promise<void> {
   const before = mountsBelow(place.folder);
   const { code, stdout, stderr } = await layerfs(args, { env: place.env, ...(uid === undefined ? {} : { uid }) });
   expect(stderr).toMatch(says);
@@ -26,7 +26,7 @@ async function refused(args: string[], says: RegExp, uid?: number): Promise<void
 }
 
 test('a mountpoint that does not exist', () =>
-  refused(
+  expectRefused(
     ['mount', 'mini', join(place.folder, 'nowhere')],
     /nowhere.*(not exist|no such|not found)|(not exist|no such).*nowhere/i,
   ));
@@ -34,17 +34,17 @@ test('a mountpoint that does not exist', () =>
 test('a mountpoint that is a file', () => {
   const path = join(place.folder, 'a-file');
   writeFileSync(path, '');
-  return refused(['mount', 'mini', path], /a-file.*not a (folder|directory)/i);
+  return expectRefused(['mount', 'mini', path], /a-file.*not a (folder|directory)/i);
 });
 
-test('an image that is not there', () => refused(['mount', 'nothing:here', place.newFolder()], /nothing:here/));
+test('an image that is not there', () => expectRefused(['mount', 'nothing:here', place.newFolder()], /nothing:here/));
 
-test('a reference that is none', () => refused(['mount', 'UPPER CASE', place.newFolder()], /UPPER CASE/));
+test('a reference that is none', () => expectRefused(['mount', 'UPPER CASE', place.newFolder()], /UPPER CASE/));
 
 test('a mountpoint in use already', async (context) => {
   need(context, 'fuse');
   const mountpoint = await place.mount('mini');
-  await refused(['mount', 'mini', mountpoint], /already/i);
+  await expectRefused(['mount', 'mini', mountpoint], /already/i);
   await place.unmount(mountpoint);
 });
 
@@ -54,12 +54,12 @@ test('a mountpoint that the user may not use', async (context) => {
   mkdirSync(join(folder, 'inner'));
   chmodSync(folder, 0o700);
   chmodSync(place.folder, 0o755);
-  await refused(['mount', 'mini', join(folder, 'inner')], /permission|not permitted|may not|denied/i, 65534);
+  await expectRefused(['mount', 'mini', join(folder, 'inner')], /permission|not permitted|may not|denied/i, 65534);
 });
 
 test('unmounting what is not mounted', async () => {
-  await refused(['unmount', place.newFolder()], /not (a layerfs )?mount|no .*mount|nothing .*mounted/i);
-  await refused(['unmount', '/proc'], /not (a layerfs )?mount|no .*mount|nothing .*mounted/i);
+  await expectRefused(['unmount', place.newFolder()], /not (a layerfs )?mount|no .*mount|nothing .*mounted/i);
+  await expectRefused(['unmount', '/proc'], /not (a layerfs )?mount|no .*mount|nothing .*mounted/i);
 });
 
 test('a server killed outright: the mount is recognised as dead and can be cleared and mounted again', async (context) => {

@@ -18,6 +18,10 @@ async function expectWhole(own: Workplace, ref: string): Promise<void> {
   await own.ok(['export', ref, join(own.newFolder('export'), 'out')]);
 }
 
+function contents(root: string): string[] {
+  return storeListing(root).filter((name) => /^(objects|layers)\//.test(name));
+}
+
 test('a full disk: a clear error, nothing left behind, and it works once there is room', async (context) => {
   need(context, 'root');
   const { path } = await needImage(context, 'bench');
@@ -51,7 +55,6 @@ test('four processes import the same image at once: all succeed, one copy', asyn
   for (const { code, stderr } of results) expect({ code, stderr }).toMatchObject({ code: 0 });
   const alone = new Workplace();
   await alone.ok(['import', path, '--name', 'same']);
-  const contents = (root: string): string[] => storeListing(root).filter((name) => /^(objects|layers)\//.test(name));
   expect(contents(place.root)).toEqual(contents(alone.root));
   expect(readdirSync(join(place.root, 'ingest'))).toEqual([]);
   await alone.remove();

@@ -72,16 +72,3 @@ export function oddUpper(): Piece[] {
   const newImplied = file('odd/new/implied/folders/file', 'x');
   return [aufs, deletions, opaques, replacements, linked, [implied, newImplied]].flat();
 }
-
-/** The folders that oddLower and oddUpper make without an entry of their own: their times are not the image's. */
-export const IMPLIED_FOLDERS: readonly (string | RegExp)[] = [
-  'odd/new',
-  'odd/new/implied',
-  'odd/new/implied/folders',
-  'odd/v/implied/deeper',
-  'odd/v/implied/deeper/still',
-  'odd/v/opaque-last/hidden-folder',
-  'odd/headers/double',
-  /^odd\/long\/p{120}$/,
-  /^odd\/long\/0d{199}/,
-];
