@@ -1,1 +1,40 @@
-export {};
+export { errno, errnoCode } from './errno.js';
+export { ErrnoError } from './error.js';
+export type { Path } from './library.js';
+export { close, dup2, preadRaw, readRaw, setCloseOnExec, setNonBlocking, writeRaw } from './io.js';
+export { AT, AT_FDCWD, O, RESOLVE, openat, openat2 } from './open.js';
+export {
+  RENAME,
+  fchmodat,
+  fchownat,
+  linkat,
+  makedev,
+  mkdirat,
+  mknodat,
+  readlinkat,
+  renameat2,
+  symlinkat,
+  unlinkat,
+  utimensat,
+  type Time,
+} from './at.js';
+export { statx, type Statx } from './stat.js';
+export { getXattr, listXattrs, removeXattr, setXattr, type XattrTarget } from './xattr.js';
+export { FALLOC, copyFileRange, fallocate, ficlone, seekData, seekHole } from './copy.js';
+export { ioctl, ioctlInt } from './ioctl.js';
+export { syncfs } from './sync.js';
+export { LOCK, flock, tryFlock } from './lock.js';
+export { MADV, madvise, mapFile, type MappedFile } from './memory.js';
+export { POLL, PollSet, eventfd } from './poll.js';
+export { receiveFd, sendFd, socketpair } from './socket.js';
+export {
+  MNT,
+  MOUNT_ATTR,
+  MS,
+  mount,
+  mountSetattr,
+  moveMount,
+  openReadOnlyClone,
+  openTreeClone,
+  umount2,
+} from './mount.js';
