@@ -30,7 +30,7 @@ const FIELDS: (keyof Seen)[] = [
 ];
 
 /** All differences of two snapshots, in the order of their paths. */
-export function differences(left: Snapshot, right: Snapshot): Difference[] {
+function differences(left: Snapshot, right: Snapshot): Difference[] {
   const found: Difference[] = [];
   for (const path of [...new Set([...left.keys(), ...right.keys()])].toSorted()) {
     const [a, b] = [left.get(path), right.get(path)];

@@ -2,7 +2,7 @@
 import { bytesOf, padding, putChecksum, putNumber, tarEntry, type TarEntry } from './tar.js';
 
 /** A piece of data at its place in the file; what no piece covers is a hole. */
-export interface SparsePiece {
+interface SparsePiece {
   offset: number;
   data: Uint8Array;
 }

@@ -51,7 +51,7 @@ function* bigEntries(): Generator<Uint8Array> {
 }
 
 /** Layers of `layers128`: each adds a file, changes /shared, and deletes the file of the layer three below. */
-export const LAYERS = 128;
+const LAYERS = 128;
 
 function smallLayer(index: number): Buffer {
   const gone = index >= 3 ? [{ name: `files/.wh.${index - 3}`, mtime: TIME }] : [];
