@@ -44,7 +44,7 @@ export type SyscallArgument = number | bigint | Uint8Array;
 
 function argument(value: SyscallArgument | undefined): number | bigint {
   if (value === undefined) return 0;
-  return typeof value === 'object' ? BigInt(koffi.address(value)) : value;
+  return typeof value === 'object' ? koffi.address(value) : value;
 }
 
 /** syscall(2) for calls that libc does not wrap. Returns -1 with errno set on failure. */

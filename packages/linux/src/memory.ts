@@ -3,7 +3,7 @@ import { check, lastErrno, native } from './library.js';
 import { ErrnoError } from './error.js';
 
 const libc = koffi.load(null);
-let mmapFunction: ((...args: unknown[]) => bigint) | undefined;
+let mmapFunction: ((...args: unknown[]) => number | bigint) | undefined;
 const munmapFunction = native('int munmap(uintptr_t address, size_t length)');
 const madviseFunction = native('int madvise(uintptr_t address, size_t length, int advice)');
 
@@ -23,10 +23,10 @@ const MAP_SHARED = 1;
 export function mapFile(fd: number, length: number): MappedFile {
   mmapFunction ??= libc.func(
     'uintptr_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
-  ) as unknown as (...args: unknown[]) => bigint;
+  ) as unknown as (...args: unknown[]) => number | bigint;
   const address = BigInt.asUintN(64, BigInt(mmapFunction(0, length, PROT_READ, MAP_SHARED, fd, 0)));
   if (address === 0xffffffffffffffffn) throw new ErrnoError(lastErrno(), 'mmap');
-  const buffer = koffi.view(address as never, length) as ArrayBuffer;
+  const buffer = koffi.view(address, length);
   return {
     buffer,
     address,

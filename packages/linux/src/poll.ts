@@ -48,12 +48,12 @@ export class PollSet {
 
   /** The descriptor at an index. */
   fd(index: number): number {
-    return this.#entries[index * 2]!;
+    return this.#entries[index * 2];
   }
 
   /** What happened at an index in the last {@link wait}: POLL bits, 0 for nothing. */
   ready(index: number): number {
-    return this.#entries[index * 2 + 1]! >>> 16;
+    return this.#entries[index * 2 + 1] >>> 16;
   }
 
   /** Waits at most `timeout` milliseconds (-1: without limit). Returns how many are ready, or minus errno. Blocks the thread. */

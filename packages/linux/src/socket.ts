@@ -14,16 +14,16 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 export function socketpair(): [number, number] {
   const fds = new Int32Array(2);
   check(socketpairFunction(AF_UNIX, SOCK_STREAM, 0, fds), 'socketpair');
-  return [fds[0]!, fds[1]!];
+  return [fds[0], fds[1]];
 }
 
 /** struct msghdr (56 bytes on 64-bit Linux) over one byte of data and room for one descriptor. */
 function message(data: Uint8Array, control: Uint8Array): { header: Uint8Array; keep: unknown[] } {
-  const iovec = new BigUint64Array([BigInt(koffi.address(data)), BigInt(data.length)]);
+  const iovec = new BigUint64Array([koffi.address(data), BigInt(data.length)]);
   const header = new BigUint64Array(7);
-  header[2] = BigInt(koffi.address(iovec));
+  header[2] = koffi.address(iovec);
   header[3] = 1n;
-  header[4] = BigInt(koffi.address(control));
+  header[4] = koffi.address(control);
   header[5] = BigInt(control.length);
   return { header: new Uint8Array(header.buffer), keep: [iovec, header] };
 }
