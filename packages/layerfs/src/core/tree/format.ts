@@ -104,6 +104,9 @@ export const S_IFBLK = 0o060000;
 export const S_IFIFO = 0o010000;
 export const S_IFSOCK = 0o140000;
 
+/** DT_DIR of dirent.h. */
+export const DT_DIR = 4;
+
 /** DT_* of a mode, as in dirent.h. */
 export function direntType(mode: number): number {
   return (mode & S_IFMT) >>> 12;

@@ -58,22 +58,22 @@ export class BytePool {
     return this.#bytes.subarray(this.#starts[id], this.#starts[id + 1]);
   }
 
-  /** The number of the string `[0, length)` of `source`, or -1. */
-  find(source: Uint8Array, length: number): number {
-    return this.#slots[this.#probe(source, length, this.#hash(source, length))] - 1;
+  /** The number of the string `[from, from + length)` of `source`, or -1. */
+  find(source: Uint8Array, length: number, from = 0): number {
+    return this.#slots[this.#probe(source, length, from, this.#hash(source, length, from))] - 1;
   }
 
-  /** The number of the string `[0, length)` of `source`, added if it is new. @throws LayerfsError resource-exhausted over 4 GiB. */
-  intern(source: Uint8Array, length: number): number {
-    const hash = this.#hash(source, length);
-    const slot = this.#probe(source, length, hash);
+  /** The number of the string `[from, from + length)` of `source`, added if it is new. @throws LayerfsError resource-exhausted over 4 GiB. */
+  intern(source: Uint8Array, length: number, from = 0): number {
+    const hash = this.#hash(source, length, from);
+    const slot = this.#probe(source, length, from, hash);
     if (this.#slots[slot] !== 0) return this.#slots[slot] - 1;
     const id = this.#count++;
     const start = this.#starts[id];
     const end = start + length;
     if (end > 0xffffffff) throw new LayerfsError('resource-exhausted', 'names of one tree exceed 4 GiB');
     this.#bytes = grown(this.#bytes, end);
-    for (let i = 0; i < length; i++) this.#bytes[start + i] = source[i];
+    for (let i = 0; i < length; i++) this.#bytes[start + i] = source[from + i];
     this.#starts = grown(this.#starts, id + 2);
     this.#starts[id + 1] = end;
     this.#hashes = grown(this.#hashes, id + 1);
@@ -83,14 +83,14 @@ export class BytePool {
     return id;
   }
 
-  #hash(source: Uint8Array, length: number): number {
+  #hash(source: Uint8Array, length: number, from: number): number {
     let state = this.#seed;
-    for (let i = 0; i < length; i++) state = mix(state, source[i]);
+    for (let i = 0; i < length; i++) state = mix(state, source[from + i]);
     return mix(state, length) >>> 0;
   }
 
   /** The slot that holds the string, or the free one where it belongs. */
-  #probe(source: Uint8Array, length: number, hash: number): number {
+  #probe(source: Uint8Array, length: number, from: number, hash: number): number {
     const slots = this.#slots;
     const bytes = this.#bytes;
     const mask = slots.length - 1;
@@ -101,7 +101,7 @@ export class BytePool {
       const start = this.#starts[id];
       if (this.#starts[id + 1] - start !== length) continue;
       let i = 0;
-      while (i < length && bytes[start + i] === source[i]) i++;
+      while (i < length && bytes[start + i] === source[from + i]) i++;
       if (i === length) return slot;
     }
   }

@@ -19,6 +19,7 @@ import {
   LOWER_LINK,
   MAX_SAFE_HIGH,
   MAX_NAME,
+  MAX_TARGET,
   NONE,
   OPAQUE,
   ROOT,
@@ -163,7 +164,9 @@ export class Tree {
     }
     const start = this.#inodes[at + INODE.ref];
     const end = start + this.#inodes[at + INODE.refLength];
-    if (end > this.names.length) throw corruptTree('inodes', 'target', at * 4 + 40, `out of range (inode ${ino})`);
+    if (end > this.names.length || end - start > MAX_TARGET) {
+      throw corruptTree('inodes', 'target', at * 4 + 40, `out of range (inode ${ino})`);
+    }
     return this.names.subarray(start, end);
   }
 
@@ -289,8 +292,12 @@ export class Tree {
     return start;
   }
 
+  /** 1 … 255. */
   direntNameLength(dirent: number): number {
-    return this.#dirents[this.#direntAt(dirent) + DIRENT.lengthTypeFlags] & 0xffff;
+    const length = this.#dirents[this.#direntAt(dirent) + DIRENT.lengthTypeFlags] & 0xffff;
+    // Whoever copies a name relies on this.
+    if (length === 0 || length > MAX_NAME) throw this.#badName(dirent);
+    return length;
   }
 
   /** DT_*; 0 for whiteouts and lower links. */

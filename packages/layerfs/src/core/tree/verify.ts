@@ -31,8 +31,12 @@ import { corruptTree } from './sections.js';
 import type { Tree } from './tree.js';
 import { visitXattrs } from './xattr.js';
 
+/** Trees found right: they do not change, so they are checked once. */
+const verified = new WeakSet<Tree>();
+
 /** @throws LayerfsError corrupt, naming section, field and offset of the first thing that is wrong. */
 export function verifyStructure(tree: Tree): void {
+  if (verified.has(tree)) return;
   const { inodes } = tree.sections;
   const links = new Uint32Array(tree.inodeCount + 1);
   let nextDirent = 0;
@@ -70,6 +74,7 @@ export function verifyStructure(tree: Tree): void {
   for (let ino = 1; ino <= tree.inodeCount; ino++) {
     if (links[ino] !== inodes[ino * INODE_WORDS + INODE.nlink]) throw bad(ino, 'nlink', INODE.nlink);
   }
+  verified.add(tree);
 }
 
 function verifyInode(tree: Tree, ino: number): void {
