@@ -1,0 +1,131 @@
+import { availableParallelism } from 'node:os';
+import { ErrnoError, PollSet, errno } from '@layerfs/linux';
+import { ENDED, SERVED, type Connection } from './connection.js';
+import { Reply } from './wire/reply.js';
+import { Request } from './wire/request.js';
+
+/** Why {@link Loop.run} returned: a wake descriptor is readable, nothing happened for a while, nothing is left to serve. */
+export type LoopResult = 'woken' | 'idle' | 'empty';
+
+const MAX_REQUEST = (1 << 20) + 8192;
+/** How often a spinning loop looks before it sleeps: about 100 microseconds. */
+const SPINS = 200;
+/** A sleep shorter than this would have been worth spinning for, in milliseconds. */
+const SHORT_SLEEP = 0.15;
+/** How many requests of one connection are served before the others get their turn. */
+const BATCH = 128;
+/** After how many rounds without a sleep the wake descriptors are looked at. */
+const WAKE_CHECK = 64;
+const MAX_PAYOFF = 8;
+
+/**
+ * Serves any number of connections in the calling thread. After each request it looks for the next one for a short
+ * while without sleeping, because waking up costs several times what a request does; it stops doing so when that
+ * does not pay, and never spins without a request before.
+ */
+export class Loop {
+  readonly #request = new Request(Buffer.from(new ArrayBuffer(MAX_REQUEST)));
+  readonly #replies = new Map<Connection, Reply>();
+  readonly #connections: Connection[] = [];
+  readonly #poll = new PollSet();
+  readonly #wake: readonly number[];
+  readonly #spins: number;
+  readonly #onEnd: (connection: Connection) => void;
+  /** 0 to 8: how well spinning paid lately. */
+  #payoff = 4;
+
+  /**
+   * @param options.wake descriptors that end {@link run} when they become readable
+   * @param options.spins how often to look before sleeping; 0 turns spinning off
+   * @param options.onEnd called when a connection's file system was unmounted, after it was closed
+   */
+  constructor(
+    options: {
+      readonly wake?: readonly number[];
+      readonly spins?: number;
+      readonly onEnd?: (connection: Connection) => void;
+    } = {},
+  ) {
+    this.#wake = options.wake ?? [];
+    // Alone on its core the server would only keep its client from running.
+    this.#spins = options.spins ?? (availableParallelism() > 1 ? SPINS : 0);
+    this.#onEnd = options.onEnd ?? (() => undefined);
+    for (const fd of this.#wake) this.#poll.add(fd);
+  }
+
+  /** How many connections are served. */
+  get size(): number {
+    return this.#connections.length;
+  }
+
+  /** Starts serving a connection at the next {@link run}. */
+  add(connection: Connection): void {
+    this.#connections.push(connection);
+    this.#replies.set(connection, new Reply(MAX_REQUEST, connection.sendDeferred));
+    this.#poll.add(connection.fd);
+  }
+
+  #remove(connection: Connection): void {
+    this.#connections.splice(this.#connections.indexOf(connection), 1);
+    this.#replies.delete(connection);
+    this.#poll.remove(connection.fd);
+    connection.close();
+    this.#onEnd(connection);
+  }
+
+  /** Serves what waits, at most BATCH requests a connection. */
+  #serveAll(): boolean {
+    let any = false;
+    for (let i = this.#connections.length - 1; i >= 0; i--) {
+      const connection = this.#connections[i];
+      const reply = this.#replies.get(connection);
+      if (reply === undefined) continue;
+      for (let n = 0; n < BATCH; n++) {
+        const result = connection.serve(this.#request, reply);
+        if (result === SERVED) any = true;
+        else {
+          if (result === ENDED) this.#remove(connection);
+          break;
+        }
+      }
+    }
+    return any;
+  }
+
+  #awake(): boolean {
+    for (let i = 0; i < this.#wake.length; i++) if (this.#poll.ready(i) !== 0) return true;
+    return false;
+  }
+
+  /**
+   * Serves until there is a reason to return; may be called again. Blocks its thread.
+   * @param idleMillis return 'idle' after so long without a request; -1: never
+   */
+  run(idleMillis = -1): LoopResult {
+    let spins = 0;
+    let served = 0;
+    while (this.#connections.length > 0) {
+      // With several connections one poll is cheaper than a read of each.
+      if ((spins === 0 || this.#connections.length === 1 || this.#poll.wait(0) > 0) && this.#serveAll()) {
+        if (spins > 0) this.#payoff = Math.min(MAX_PAYOFF, this.#payoff + 1);
+        spins = 0;
+        if (++served % WAKE_CHECK === 0 && this.#poll.wait(0) > 0 && this.#awake()) return 'woken';
+        continue;
+      }
+      if (this.#payoff > 0 && served > 0 && spins < this.#spins) {
+        spins++;
+        continue;
+      }
+      if (spins > 0) this.#payoff = Math.max(0, this.#payoff - 1);
+      spins = 0;
+      served = 0;
+      const before = performance.now();
+      const ready = this.#poll.wait(idleMillis);
+      if (ready === 0) return 'idle';
+      if (ready < 0 && ready !== -errno.EINTR) throw new ErrnoError(-ready, 'poll');
+      if (ready > 0 && this.#awake()) return 'woken';
+      if (performance.now() - before < SHORT_SLEEP) this.#payoff = Math.min(MAX_PAYOFF, this.#payoff + 2);
+    }
+    return 'empty';
+  }
+}
