@@ -25,6 +25,7 @@ export { ioctl, ioctlInt } from './ioctl.js';
 export { syncfs } from './sync.js';
 export { LOCK, flock, tryFlock } from './lock.js';
 export { MADV, madvise, mapFile, type MappedFile } from './memory.js';
+export { eventLoopFd } from './event-loop.js';
 export { POLL, PollSet, eventfd } from './poll.js';
 export { receiveFd, sendFd, socketpair } from './socket.js';
 export {

@@ -162,7 +162,7 @@ function placeOf(stack: Stack, index: number): LayerPlace {
 }
 
 function treeOf(stack: Stack, layer: number): Tree {
-  return (stack.layers[layer]).tree;
+  return stack.layers[layer].tree;
 }
 
 const TYPES: ReadonlyMap<number, [type: FileType, letter: string]> = new Map([

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import { AT_FDCWD, ErrnoError, O, errno, openat, preadRaw } from '@layerfs/linux';
+import { AT_FDCWD, ErrnoError, O, errno, openat } from '@layerfs/linux';
 import type { Tree } from '../../core/tree/tree.js';
 
 /** Something an operator should know of: content that cannot be read. */
@@ -42,18 +42,22 @@ export class ObjectFolder {
    * @throws ErrnoError EIO for a missing or damaged object (reported); what open(2) gave otherwise (EMFILE)
    */
   open(index: number, size: number): number {
-    const name = objectName(this.#tree.digestAt(index));
-    let fd: number;
-    try {
-      fd = openat(this.#folder, name, O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
-    } catch (error) {
-      if (!(error instanceof ErrnoError) || !MISSING.has(error.code)) throw error;
-      throw this.#problem(index, `cannot be opened (${error.code})`);
-    }
+    const fd = this.openAny(index);
     const found = fstatSync(fd).size;
     if (found === size) return fd;
     closeSync(fd);
     throw this.#problem(index, `has ${String(found)} bytes, should have ${String(size)}`);
+  }
+
+  /** {@link open} of an object whatever its size. */
+  openAny(index: number): number {
+    const name = objectName(this.#tree.digestAt(index));
+    try {
+      return openat(this.#folder, name, O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
+    } catch (error) {
+      if (!(error instanceof ErrnoError) || !MISSING.has(error.code)) throw error;
+      throw this.#problem(index, `cannot be opened (${error.code})`);
+    }
   }
 
   close(): void {
@@ -76,7 +80,7 @@ export function openFolder(path: string): number {
   return openat(AT_FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC);
 }
 
-/** Reads objects by index through descriptors that are kept open while they are used a lot. */
+/** Descriptors of objects by index, the most used kept open. */
 export class ObjectReader {
   readonly #folder: ObjectFolder;
   readonly #open: LRUCache<number, number>;
@@ -88,26 +92,16 @@ export class ObjectReader {
   }
 
   /**
-   * Fills `target` from `offset` of the object.
-   * @returns bytes read: less than asked for only at the end
-   * @throws ErrnoError EIO, or what read(2) gave
+   * A descriptor of an object, good until the next call.
+   * @throws ErrnoError EIO when it is missing or damaged
    */
-  read(index: number, size: number, offset: number, target: Uint8Array): number {
-    const want = Math.min(target.length, size - offset);
-    if (want <= 0) return 0;
+  descriptor(index: number, size: number): number {
     let fd = this.#open.get(index);
     if (fd === undefined) {
       fd = this.#folder.open(index, size);
       this.#open.set(index, fd);
     }
-    for (let done = 0; ;) {
-      const n = preadRaw(fd, done === 0 ? target : target.subarray(done), want - done, offset + done);
-      if (n < 0) throw new ErrnoError(-n, 'pread');
-      // Shorter than at open: somebody cut the object.
-      if (n === 0) throw new ErrnoError(errno.EIO, 'pread');
-      done += n;
-      if (done === want) return want;
-    }
+    return fd;
   }
 
   close(): void {

@@ -31,7 +31,7 @@ export function parseMountinfo(text: string): MountEntry[] {
       mountpoint: unescapeOctal(fields[4]),
       type,
       source: unescapeOctal(source),
-      options: (fields[5]).split(','),
+      options: fields[5].split(','),
     });
   }
   return entries;

@@ -9,7 +9,7 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { LOCK, flock, tryFlock } from '@layerfs/linux';
 
 /** What is known of a mount, as kept in ROOT/mounts/ID.json. */
@@ -129,17 +129,17 @@ function readEntry(file: string): FoundEntry | undefined {
   }
   try {
     const alive = !tryFlock(fd, LOCK.SH);
-    const info = parseInfo(readFileSync(fd, 'utf8'));
+    const info = parseInfo(readFileSync(fd, 'utf8'), basename(file, '.json'));
     return info === undefined ? undefined : { info, alive };
   } finally {
     closeSync(fd);
   }
 }
 
-function parseInfo(text: string): MountInfo | undefined {
+function parseInfo(text: string, id: string): MountInfo | undefined {
   try {
-    const info = JSON.parse(text) as Partial<MountInfo>;
-    return typeof info.id === 'string' && typeof info.mountpoint === 'string' ? (info as MountInfo) : undefined;
+    const info = JSON.parse(text) as Partial<MountInfo> | null;
+    return info?.id === id && typeof info.mountpoint === 'string' ? (info as MountInfo) : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

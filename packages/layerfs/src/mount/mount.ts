@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { closeSync, writeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { eventfd } from '@layerfs/linux';
+import { unmountKernel } from '@layerfs/fuse';
+import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
+import { planMount, type MountOptions, type MountSource } from './prepare.js';
+import type { MountInfo } from './registry/registry.js';
+import type { ServePlan, ServeReport } from './server/plan.js';
+import { spawnPlan } from './server/spawn.js';
+import type { WorkerPlan } from './server/worker.js';
+import { unmount, type UnmountOptions } from './unmount.js';
+
+/** A mount that this process serves. */
+export interface Mount {
+  readonly info: MountInfo;
+  /** Settles when the mount has ended, whoever unmounted it. */
+  readonly finished: Promise<void>;
+  /** @throws BusyError naming who uses it */
+  unmount(options?: UnmountOptions): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Mounts an image read-only and serves it from a worker thread of this process. The mount keeps the process alive; if the
+ * process ends all the same, it is unmounted (after a SIGKILL, `layerfs unmount` or the next mount there cleans up).
+ * @param ref an image name in this store
+ * @param mountpoint an existing folder
+ * @throws LayerfsError not-found, already-exists, invalid-argument, permission-denied, unavailable
+ */
+export async function mount(
+  source: MountSource,
+  ref: string,
+  mountpoint: string,
+  options: MountOptions = {},
+): Promise<Mount> {
+  return source.shared(async () => {
+    const plan = await planMount(source, await source.tree(ref), mountpoint, options);
+    return startWorker(plan, options.signal);
+  });
+}
+
+/**
+ * Mounts an image read-only and leaves a background process serving it.
+ * @returns when the mount answers
+ * @throws LayerfsError as {@link mount}
+ */
+export async function spawnServer(
+  source: MountSource,
+  ref: string,
+  mountpoint: string,
+  options: MountOptions = {},
+): Promise<MountInfo> {
+  return source.shared(async () => {
+    const plan = await planMount(source, await source.tree(ref), mountpoint, options);
+    return spawnPlan(plan, options.signal);
+  });
+}
+
+async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
+  signal?.throwIfAborted();
+  const stop = eventfd();
+  const worker = new Worker(new URL('server/worker.js', import.meta.url), {
+    workerData: { plan, stop } satisfies WorkerPlan,
+  });
+  const exited = once(worker, 'exit');
+  const atExit = (): void => stopAtExit(plan.info.mountpoint, stop);
+  const finished = (async () => {
+    await exited;
+    process.off('exit', atExit);
+    closeSync(stop);
+  })();
+  // Whoever waits for it hears of an error; nobody has to.
+  finished.catch(() => undefined);
+  const info = await readyInfo(worker, exited);
+  process.on('exit', atExit);
+  const end = async (options?: UnmountOptions): Promise<void> => {
+    await unmount(plan.root, info.mountpoint, options);
+    if (options?.lazy !== true) await finished;
+  };
+  signal?.addEventListener('abort', () => void end({ lazy: true }), { once: true });
+  return { info, finished, unmount: end, [Symbol.asyncDispose]: () => end() };
+}
+
+async function readyInfo(worker: Worker, exited: Promise<unknown>): Promise<MountInfo> {
+  const answer = await Promise.race([once(worker, 'message') as Promise<[ServeReport]>, exited]);
+  const message = (answer as [ServeReport | number])[0];
+  if (typeof message === 'number') {
+    throw new LayerfsError('internal', `The serving thread ended early with ${String(message)}`);
+  }
+  if ('ready' in message) return message.ready;
+  await exited;
+  throw new LayerfsError(message.failed.code as LayerfsErrorCode, message.failed.message);
+}
+
+// Node waits for its threads when it ends, and ours waits for the kernel: take the mount away and wake it.
+function stopAtExit(mountpoint: string, stop: number): void {
+  try {
+    unmountKernel(mountpoint, true);
+  } catch (error) {
+    // Not root (the kernel shows a dead mount then, which the next mount cleans), or just unmounted.
+    if (!(error instanceof Error)) throw error;
+  }
+  writeSync(stop, new Uint8Array(new BigUint64Array([1n]).buffer));
+}

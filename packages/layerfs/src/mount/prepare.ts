@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto';
+import { realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
+import { resolveOutside } from './registry/locate.js';
+import { cleanStale, listMounts } from './registry/mounts.js';
+import type { ServePlan } from './server/plan.js';
+
+/** What mounting needs of a store; `Store` has it. */
+export interface MountSource {
+  /** The store's folder. */
+  readonly root: string;
+  readonly paths: { readonly objects: string };
+  /** The merged tree of an image, made when it is not there yet. */
+  tree(ref: string): Promise<MountableImage>;
+  /** Runs something while nothing may be removed from the store. */
+  shared<T>(action: () => Promise<T>): Promise<T>;
+}
+
+/** An image, ready to be mounted. */
+export interface MountableImage {
+  /** The name in full. */
+  readonly ref: string;
+  /** Manifest digest. */
+  readonly image: string;
+  readonly chainID: string;
+  /** Base first. */
+  readonly diffIDs: readonly string[];
+  /** File of the merged tree. */
+  readonly path: string;
+}
+
+/** How to mount. */
+export interface MountOptions {
+  /** Let the kernel read objects itself where it can; true unless told. */
+  readonly passthrough?: boolean;
+  /** Let other users in, who then see what owners and modes allow. True for root unless told; others need `user_allow_other` in /etc/fuse.conf. */
+  readonly allowOther?: boolean;
+  /** Let device files work; false unless told. */
+  readonly allowDevices?: boolean;
+  /** Let set-user-ID and set-group-ID programs and file capabilities work; false unless told. */
+  readonly allowSetuid?: boolean;
+  /** A file that gets a line for each request. */
+  readonly trace?: string;
+  /** How often the server looks for a next request before it sleeps (a look is half a microsecond); 0: never. */
+  readonly spins?: number;
+  /** Gives up; a mount that is there already is unmounted lazily. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Checks the mount point, cleans what a dead server left on it, and puts a plan together.
+ * @throws LayerfsError not-found, invalid-argument, already-exists, permission-denied
+ */
+export async function planMount(
+  source: MountSource,
+  image: MountableImage,
+  mountpoint: string,
+  options: MountOptions,
+): Promise<ServePlan> {
+  const place = await freeMountpoint(source.root, mountpoint, image.ref);
+  return {
+    root: source.root,
+    tree: image.path,
+    objects: source.paths.objects,
+    info: {
+      id: randomBytes(8).toString('hex'),
+      mountpoint: place,
+      ref: image.ref,
+      image: image.image,
+      chainID: image.chainID,
+      layers: image.diffIDs,
+      options: {
+        allowOther: options.allowOther ?? process.geteuid?.() === 0,
+        allowDevices: options.allowDevices ?? false,
+        allowSetuid: options.allowSetuid ?? false,
+        ...(options.trace === undefined ? {} : { trace: resolve(options.trace) }),
+      },
+    },
+    passthrough: options.passthrough ?? true,
+    ...(options.spins === undefined ? {} : { spins: options.spins }),
+  };
+}
+
+async function freeMountpoint(root: string, mountpoint: string, ref: string): Promise<string> {
+  const mounts = listMounts(root);
+  const path = resolveOutside(
+    mountpoint,
+    mounts.map((mount) => mount.mountpoint),
+  );
+  const taken = mounts.findLast((mount) => mount.mountpoint === path);
+  if (taken?.state === 'ready') {
+    throw new LayerfsError(
+      'already-exists',
+      taken.ref === ref
+        ? `${ref} is already mounted on ${path}`
+        : `${path} already has ${taken.ref} mounted; unmount that first`,
+    );
+  }
+  if (taken !== undefined) await cleanStale(root, path);
+  return checkFolder(path);
+}
+
+function checkFolder(path: string): string {
+  try {
+    if (!statSync(path).isDirectory()) {
+      throw new LayerfsError('invalid-argument', `The mount point ${path} is not a folder`);
+    }
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch (error) {
+    if (error instanceof LayerfsError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = REASONS.get(code ?? '');
+    if (reason === undefined) throw new LayerfsError('unavailable', `Cannot use ${path}: ${message}`, { cause: error });
+    throw new LayerfsError(reason[0], `The mount point ${path} ${reason[1]}`, { cause: error });
+  }
+}
+
+const REASONS: ReadonlyMap<string, readonly [LayerfsErrorCode, string]> = new Map<
+  string,
+  readonly [LayerfsErrorCode, string]
+>([
+  ['ENOENT', ['not-found', 'does not exist; make it with mkdir']],
+  ['ENOTDIR', ['invalid-argument', 'lies below something that is not a folder']],
+  ['EACCES', ['permission-denied', 'cannot be reached by this user']],
+  [
+    'ENOTCONN',
+    ['failed-precondition', 'is left over from a FUSE server that died and is not of this store; umount it first'],
+  ],
+]);

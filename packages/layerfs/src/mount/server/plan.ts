@@ -1,0 +1,20 @@
+import type { MountInfo } from '../registry/registry.js';
+
+/** All that a serving thread or process needs to know; plain data, passed as JSON. */
+export interface ServePlan {
+  /** The store's folder. */
+  readonly root: string;
+  /** File of the merged tree. */
+  readonly tree: string;
+  /** The objects folder. */
+  readonly objects: string;
+  /** What to put into the registry, without what only the server knows. */
+  readonly info: Omit<MountInfo, 'pid' | 'pidStart' | 'since' | 'passthrough' | 'passthroughReason' | 'transport'>;
+  readonly passthrough: boolean;
+  /** How often to look for a next request before sleeping; the loop's default when absent. */
+  readonly spins?: number;
+}
+
+/** What a server tells who started it, once. */
+export type ServeReport =
+  { readonly ready: MountInfo } | { readonly failed: { readonly code: string; readonly message: string } };

@@ -1,0 +1,173 @@
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import {
+  Connection,
+  Loop,
+  MountError,
+  Reply,
+  Request,
+  mountKernel,
+  mountWithHelper,
+  type MountOptions,
+} from '@layerfs/fuse';
+import { POLL, PollSet, mapFile } from '@layerfs/linux';
+import { LayerfsError } from '../../core/error.js';
+import { Tree } from '../../core/tree/tree.js';
+import { TreeFileSystem } from '../filesystem/tree-filesystem.js';
+import { RegistryEntry, processStart, type MountInfo } from '../registry/registry.js';
+import { detach } from '../registry/detach.js';
+import { EventLog } from './event-log.js';
+import { chooseContent, openObjects, stackDepth } from './passthrough.js';
+import type { ServePlan } from './plan.js';
+import { TraceFile } from './trace.js';
+
+/** A mount that answers, to be driven by its {@link Loop}. */
+export interface Serving {
+  readonly info: MountInfo;
+  readonly loop: Loop;
+  /** To be called when the loop was idle: writes out what waits. */
+  idle(): void;
+  /** How long the loop may wait before {@link idle}, in milliseconds; -1: for ever. */
+  readonly idleMillis: number;
+}
+
+/**
+ * Mounts a tree and makes everything ready to serve it in this thread: when this returns, the kernel has got its
+ * first answer. The registry entry and the lock on it last until the loop sees the unmount.
+ * @param wake descriptors that make the loop return
+ * @throws LayerfsError with a sentence for the user; nothing is left mounted then
+ */
+export async function startServing(plan: ServePlan, wake: readonly number[]): Promise<Serving> {
+  const entry = new RegistryEntry(plan.root, plan.info.id);
+  let mounted = false;
+  try {
+    const starting = describe(plan, 'kernel', { passthrough: false, reason: 'Starting.' });
+    // Before anything is mounted: from here on garbage collection leaves the layers alone.
+    entry.publish(starting);
+    const tree = openTree(plan.tree);
+    const log = new EventLog(plan.root, plan.info.id);
+    const objects = openObjects(plan.objects, plan.passthrough);
+    const options = mountOptions(plan);
+    const fs = new TreeFileSystem(tree, {
+      passthrough: objects.readOnly,
+      defaultPermissions: options.defaultPermissions === true,
+      maxStackDepth: stackDepth(plan.objects),
+    });
+    const { fd, transport } = await mountSomehow(options);
+    mounted = true;
+    const trace = plan.info.options.trace === undefined ? undefined : new TraceFile(plan.info.options.trace, tree);
+    const connection = new Connection(fd, fs, {
+      onError: (error, opcode) => log.write(`${opcode}: ${error instanceof Error ? error.message : String(error)}`),
+      ...(trace === undefined ? {} : { onRequest: trace.record }),
+    });
+    answerInit(connection);
+    const content = chooseContent(connection, objects, tree, ({ object, problem }) =>
+      log.write(`object ${object} ${problem}; reading files with this content gives EIO`),
+    );
+    fs.serveFrom(content);
+    const info = describe(plan, transport, content);
+    entry.publish(info);
+    const loop = new Loop({
+      wake,
+      ...(plan.spins === undefined ? {} : { spins: plan.spins }),
+      onEnd: () => {
+        trace?.close();
+        entry.remove();
+        log.close();
+      },
+    });
+    loop.add(connection);
+    return { info, loop, idle: () => trace?.flush(), idleMillis: trace === undefined ? -1 : 200 };
+  } catch (error) {
+    if (mounted) await detach(plan.info.mountpoint, { lazy: true });
+    entry.remove();
+    throw asLayerfsError(error, plan);
+  }
+}
+
+function describe(
+  plan: ServePlan,
+  transport: MountInfo['transport'],
+  { passthrough, reason }: { passthrough: boolean; reason: string },
+): MountInfo {
+  return {
+    ...plan.info,
+    pid: process.pid,
+    pidStart: processStart(process.pid),
+    since: new Date().toISOString(),
+    passthrough,
+    passthroughReason: reason,
+    transport,
+  };
+}
+
+function openTree(path: string): Tree {
+  const fd = openSync(path, 'r');
+  try {
+    return Tree.open(mapFile(fd, fstatSync(fd).size).buffer);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function mountOptions(plan: ServePlan): MountOptions {
+  const { allowOther, allowDevices, allowSetuid } = plan.info.options;
+  return {
+    mountpoint: plan.info.mountpoint,
+    fsname: plan.info.ref,
+    subtype: 'layerfs',
+    readOnly: true,
+    allowOther,
+    // Alone on it, the user who mounts may read all of an image that is theirs anyway, whatever owners it names.
+    defaultPermissions: allowOther,
+    noDevices: !allowDevices,
+    noSetuid: !allowSetuid,
+  };
+}
+
+async function mountSomehow(options: MountOptions): Promise<{ fd: number; transport: MountInfo['transport'] }> {
+  // Root without CAP_SYS_ADMIN (in a container) is helped no better by the set-uid program.
+  if (process.geteuid?.() === 0) return { fd: mountKernel(options), transport: 'kernel' };
+  return { fd: await mountWithHelper(options), transport: 'fusermount3' };
+}
+
+const INIT_BUFFER = 1 << 17;
+const INIT_MILLIS = 30_000;
+
+// INIT is the first request and the kernel sends it at once; nothing else is answered before content is chosen.
+function answerInit(connection: Connection): void {
+  const request = new Request(Buffer.from(new ArrayBuffer(INIT_BUFFER)));
+  const reply = new Reply(INIT_BUFFER);
+  const poll = new PollSet();
+  poll.add(connection.fd, POLL.IN);
+  const deadline = Date.now() + INIT_MILLIS;
+  while (connection.negotiated === undefined) {
+    if (Date.now() > deadline) throw new LayerfsError('unavailable', 'The kernel sent no first FUSE request');
+    poll.wait(1000);
+    connection.serve(request, reply);
+  }
+}
+
+const MOUNT_CODES = {
+  'no-device': 'unavailable',
+  'not-permitted': 'permission-denied',
+  'no-helper': 'unavailable',
+  'no-mountpoint': 'not-found',
+  'not-a-folder': 'invalid-argument',
+  stale: 'failed-precondition',
+  'helper-failed': 'permission-denied',
+} as const;
+
+function asLayerfsError(error: unknown, plan: ServePlan): LayerfsError {
+  if (error instanceof LayerfsError) return error;
+  if (error instanceof MountError) {
+    return new LayerfsError(MOUNT_CODES[error.code], sentence(error.message), { cause: error });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new LayerfsError('internal', `Cannot mount ${plan.info.ref} on ${plan.info.mountpoint}: ${message}`, {
+    cause: error,
+  });
+}
+
+function sentence(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}

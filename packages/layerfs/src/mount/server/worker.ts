@@ -1,0 +1,36 @@
+/**
+ * Serves one mount in a worker thread of the process that called `mount()`. workerData is a {@link WorkerPlan};
+ * the one message sent is a ServeReport.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { LayerfsError } from '../../core/error.js';
+import type { ServePlan, ServeReport } from './plan.js';
+import { startServing, type Serving } from './serve.js';
+
+/** What the worker gets. */
+export interface WorkerPlan {
+  readonly plan: ServePlan;
+  /** An eventfd: readable means stop serving, the process is ending. */
+  readonly stop: number;
+}
+
+const { plan, stop } = workerData as WorkerPlan;
+
+function report(message: ServeReport): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port, not a window
+  parentPort?.postMessage(message);
+}
+
+let serving: Serving | undefined;
+try {
+  serving = await startServing(plan, [stop]);
+} catch (error) {
+  const code = error instanceof LayerfsError ? error.code : 'internal';
+  report({ failed: { code, message: error instanceof Error ? error.message : String(error) } });
+}
+if (serving !== undefined) {
+  report({ ready: serving.info });
+  while (serving.loop.run(serving.idleMillis) === 'idle') serving.idle();
+}
+// Nothing may keep this thread: the port would.
+parentPort?.close();
