@@ -1,0 +1,121 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { digestHex, type ChainID, type Digest, type DiffID } from '../core/digest.js';
+import { LayerfsError } from '../core/error.js';
+
+/** format: do not change. Version of the folder layout and of the records in meta/ (docs/store.md). */
+const FORMAT_VERSION = 1;
+
+/** Where a store is when nobody says: $LAYERFS_ROOT, else root's /var/lib/layerfs or the user's data folder. */
+export function defaultRoot(): string {
+  const { LAYERFS_ROOT, XDG_DATA_HOME } = process.env;
+  if (LAYERFS_ROOT !== undefined && LAYERFS_ROOT !== '') return LAYERFS_ROOT;
+  if (process.geteuid?.() === 0) return '/var/lib/layerfs';
+  return join(
+    XDG_DATA_HOME !== undefined && XDG_DATA_HOME !== '' ? XDG_DATA_HOME : join(homedir(), '.local/share'),
+    'layerfs',
+  );
+}
+
+/** The folders and files of one store (docs/store.md). */
+export class StorePaths {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  get objects(): string {
+    return join(this.root, 'objects');
+  }
+
+  /** An object's file, by the 64 hex digits of its sha256. */
+  object(hex: string): string {
+    return join(this.objects, hex.slice(0, 2), hex.slice(2));
+  }
+
+  get blobs(): string {
+    return join(this.root, 'blobs/sha256');
+  }
+
+  blob(digest: Digest): string {
+    return join(this.blobs, digestHex(digest));
+  }
+
+  get layers(): string {
+    return join(this.root, 'layers');
+  }
+
+  /** A layer's folder: `tree`, `tar` (the tar record) and `objects` (its object list). */
+  layer(diffID: DiffID): string {
+    return join(this.layers, digestHex(diffID));
+  }
+
+  layerTree(diffID: DiffID): string {
+    return join(this.layer(diffID), 'tree');
+  }
+
+  get chains(): string {
+    return join(this.root, 'chains');
+  }
+
+  /** The merged tree of a stack. */
+  chainTree(chainID: ChainID): string {
+    return join(this.chains, digestHex(chainID), 'tree');
+  }
+
+  get meta(): string {
+    return join(this.root, 'meta');
+  }
+
+  get ingest(): string {
+    return join(this.root, 'ingest');
+  }
+
+  get mounts(): string {
+    return join(this.root, 'mounts');
+  }
+
+  /** The file whose lock keeps removals out while something is added. */
+  get lock(): string {
+    return join(this.root, 'lock');
+  }
+
+  /**
+   * Makes what is missing and checks the format version.
+   * @throws LayerfsError failed-precondition for a store of a newer layerfs, permission-denied without access
+   */
+  prepare(): void {
+    try {
+      mkdirSync(this.root, { recursive: true, mode: 0o755 });
+      for (const folder of [this.objects, this.blobs, this.layers, this.chains, this.meta, this.ingest, this.mounts]) {
+        // Trees and objects of images may hold what only root may read.
+        mkdirSync(folder, { recursive: true, mode: 0o700 });
+      }
+      if (!existsSync(this.lock)) writeFileSync(this.lock, '', { flag: 'a', mode: 0o600 });
+      const version = join(this.root, 'version');
+      if (!existsSync(version)) writeFileSync(version, `${FORMAT_VERSION}\n`, { mode: 0o644 });
+      const found = readFileSync(version, 'utf8').trim();
+      if (found !== String(FORMAT_VERSION)) {
+        throw new LayerfsError(
+          'failed-precondition',
+          `store ${this.root} has format version ${found}, this layerfs knows ${FORMAT_VERSION}: use a newer layerfs`,
+        );
+      }
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+        throw new LayerfsError(
+          'permission-denied',
+          `no right to use the store ${this.root}: choose another with --root or LAYERFS_ROOT`,
+          { cause: error },
+        );
+      }
+      if (code === 'ENOTDIR' || code === 'EEXIST') {
+        throw new LayerfsError('invalid-argument', `store ${this.root}: not a folder`, { cause: error });
+      }
+      throw error;
+    }
+  }
+}
