@@ -147,6 +147,17 @@ export const BAD_LAYERS: BadLayer[] = [
       },
     }),
   ),
+  one(
+    'a sparse file of 4 PiB',
+    /sparse|size|large|limit|holes/i,
+    sparsePax('1.0', { name: 'v', realSize: 2 ** 52, pieces: [] }),
+  ),
+  one('a device number past 12 and 20 bits', /device|major|minor/i, {
+    name: 'v',
+    type: '3',
+    major: 5000,
+    minor: 2_000_000,
+  }),
   one('an unknown type', /type/i, file('v', { type: 'Q', data: '' })),
   one('an xattr with an empty name', /xattr/i, tarEntry({ name: 'v', pax: { 'SCHILY.xattr.': 'x' } })),
   one('an xattr name of 300 bytes', /xattr/i, tarEntry({ name: 'v', xattrs: { [`user.${'n'.repeat(300)}`]: 'x' } })),

@@ -1,6 +1,7 @@
 /**
- * More than 10,000 damaged tars, indexes, manifests and configs go through import: each is imported or refused with one
- * of our errors, none crashes, hangs or reaches outside the store, and a refused one leaves nothing.
+ * Damaged tars, indexes, manifests and configs go through the whole import, on disk: each is imported or refused with
+ * one of our errors, none crashes, hangs or reaches outside the store, and a refused one leaves nothing.
+ * The parsers alone meet many more in mutated-parsers.test.ts.
  */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -13,8 +14,8 @@ import { Layout, machine, MEDIA_TYPES, sha256 } from '../images/oci.js';
 import { mutateJson, mutateTar, Random } from './mutator.js';
 import { smallBase, smallLayer } from './small-layer.js';
 
-const TARS = 8000;
-const JSONS = 2500;
+const TARS = 2000;
+const JSONS = 1500;
 /** One of these is far below a millisecond of work: a second means a loop that input can lengthen. */
 const LONGEST_MS = 5000;
 
