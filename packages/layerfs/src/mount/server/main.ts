@@ -8,8 +8,8 @@ import { dup2, eventLoopFd } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { detach } from '../registry/detach.js';
 import type { ServePlan, ServeReport } from './plan.js';
-import { startServing, type Serving } from './serve.js';
-import { trimProgramPages } from './trim.js';
+import { IDLE_MILLIS, startServing, type Serving } from './serve.js';
+import { trimMappedPages } from './trim.js';
 
 const REPORT = 3;
 
@@ -29,7 +29,7 @@ try {
 if (serving !== undefined) {
   report({ ready: serving.info });
   letGoOfTerminal();
-  trimProgramPages();
+  trimMappedPages();
   await serveToTheEnd(serving);
   process.exit();
 }
@@ -45,10 +45,14 @@ async function serveToTheEnd(serving: Serving): Promise<void> {
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   for (;;) {
-    const result = serving.loop.run(serving.idleMillis);
+    const result = serving.loop.run(IDLE_MILLIS);
     if (result === 'empty') return;
-    if (result === 'idle') serving.idle();
-    else await new Promise((resolve) => setImmediate(resolve));
+    if (result === 'idle') {
+      serving.flush();
+      trimMappedPages();
+      serving.sleep();
+    }
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

@@ -1,14 +1,5 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import {
-  Connection,
-  Loop,
-  MountError,
-  Reply,
-  Request,
-  mountKernel,
-  mountWithHelper,
-  type MountOptions,
-} from '@layerfs/fuse';
+import { Connection, Loop, MountError, mountKernel, mountWithHelper, type MountOptions } from '@layerfs/fuse';
 import { POLL, PollSet, mapFile } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { Tree } from '../../core/tree/tree.js';
@@ -16,6 +7,7 @@ import { TreeFileSystem } from '../filesystem/tree-filesystem.js';
 import { RegistryEntry, processStart, type MountInfo } from '../registry/registry.js';
 import { detach } from '../registry/detach.js';
 import { EventLog } from './event-log.js';
+import { answerInit } from './init.js';
 import { chooseContent, openObjects, stackDepth } from './passthrough.js';
 import type { ServePlan } from './plan.js';
 import { TraceFile } from './trace.js';
@@ -24,11 +16,14 @@ import { TraceFile } from './trace.js';
 export interface Serving {
   readonly info: MountInfo;
   readonly loop: Loop;
-  /** To be called when the loop was idle: writes out what waits. */
-  idle(): void;
-  /** How long the loop may wait before {@link idle}, in milliseconds; -1: for ever. */
-  readonly idleMillis: number;
+  /** Writes out what waits; for when nothing is to be done. */
+  flush(): void;
+  /** Sleeps until there is a request or a wake descriptor is readable. */
+  sleep(): void;
 }
+
+/** After so long without a request, in milliseconds, a server tidies up and goes to sleep. */
+export const IDLE_MILLIS = 500;
 
 /**
  * Mounts a tree and makes everything ready to serve it in this thread: when this returns, the kernel has got its
@@ -76,7 +71,9 @@ export async function startServing(plan: ServePlan, wake: readonly number[]): Pr
       },
     });
     loop.add(connection);
-    return { info, loop, idle: () => trace?.flush(), idleMillis: trace === undefined ? -1 : 200 };
+    const poll = new PollSet();
+    for (const descriptor of [fd, ...wake]) poll.add(descriptor, POLL.IN);
+    return { info, loop, flush: () => trace?.flush(), sleep: () => void poll.wait(-1) };
   } catch (error) {
     if (mounted) await detach(plan.info.mountpoint, { lazy: true });
     entry.remove();
@@ -128,23 +125,6 @@ async function mountSomehow(options: MountOptions): Promise<{ fd: number; transp
   // Root without CAP_SYS_ADMIN (in a container) is helped no better by the set-uid program.
   if (process.geteuid?.() === 0) return { fd: mountKernel(options), transport: 'kernel' };
   return { fd: await mountWithHelper(options), transport: 'fusermount3' };
-}
-
-const INIT_BUFFER = 1 << 17;
-const INIT_MILLIS = 30_000;
-
-// INIT is the first request and the kernel sends it at once; nothing else is answered before content is chosen.
-function answerInit(connection: Connection): void {
-  const request = new Request(Buffer.from(new ArrayBuffer(INIT_BUFFER)));
-  const reply = new Reply(INIT_BUFFER);
-  const poll = new PollSet();
-  poll.add(connection.fd, POLL.IN);
-  const deadline = Date.now() + INIT_MILLIS;
-  while (connection.negotiated === undefined) {
-    if (Date.now() > deadline) throw new LayerfsError('unavailable', 'The kernel sent no first FUSE request');
-    poll.wait(1000);
-    connection.serve(request, reply);
-  }
 }
 
 const MOUNT_CODES = {

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import { MADV, madvise } from '@layerfs/linux';
 
 /**
- * Gives back what only starting up needed: the pages of program files (node itself, libraries) that this process
- * has touched so far. They are clean and stay in the page cache; what is needed again comes back without a read.
- * Mappings with any page of our own in them (written to, so not in the file) are left alone.
+ * Gives back pages of files that this process has mapped and touched: node itself and its libraries (much of which only
+ * starting up needs) and the tree. They are clean and stay in the page cache; what is needed again comes back without
+ * a read. Mappings with any page of our own in them (written to, so not in the file) are left alone.
  */
-export function trimProgramPages(): void {
+export function trimMappedPages(): void {
   for (const block of readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)) {
-    const match = /^([0-9a-f]+)-([0-9a-f]+) (r-xp|r--p) \S+ \S+ [1-9]\d* /.exec(block);
+    const match = /^([0-9a-f]+)-([0-9a-f]+) (r-xp|r--p|r--s) \S+ \S+ [1-9]\d* /.exec(block);
     if (match === null || !/^Anonymous: +0 kB$/m.test(block) || !/^Private_Dirty: +0 kB$/m.test(block)) continue;
     const start = BigInt(`0x${match[1]}`);
     const end = BigInt(`0x${match[2]}`);

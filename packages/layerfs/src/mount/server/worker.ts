@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { LayerfsError } from '../../core/error.js';
 import type { ServePlan, ServeReport } from './plan.js';
-import { startServing, type Serving } from './serve.js';
+import { IDLE_MILLIS, startServing, type Serving } from './serve.js';
 
 /** What the worker gets. */
 export interface WorkerPlan {
@@ -30,7 +30,10 @@ try {
 }
 if (serving !== undefined) {
   report({ ready: serving.info });
-  while (serving.loop.run(serving.idleMillis) === 'idle') serving.idle();
+  while (serving.loop.run(IDLE_MILLIS) === 'idle') {
+    serving.flush();
+    serving.sleep();
+  }
 }
 // Nothing may keep this thread: the port would.
 parentPort?.close();
