@@ -6,7 +6,7 @@ import { LayerfsError } from '../core/error.js';
 /** How a layer blob is compressed. */
 export type Compression = 'none' | 'gzip' | 'zstd';
 
-const CHUNK = 256 * 1024;
+const CHUNK = 128 * 1024;
 
 function starts(bytes: Uint8Array, ...magic: number[]): boolean {
   return magic.every((byte, i) => bytes[i] === byte);
@@ -79,7 +79,7 @@ export async function* inflate(
   }
   const decoder =
     compression === 'gzip'
-      ? zlib.createGunzip({ chunkSize: CHUNK, highWaterMark: 4 * CHUNK } as zlib.ZlibOptions)
+      ? zlib.createGunzip({ chunkSize: CHUNK, readableObjectMode: true, readableHighWaterMark: 8 } as zlib.ZlibOptions)
       : (nativeZstd() ?? new FzstdStream());
   let failure: unknown;
   const input = Readable.from(source, { objectMode: true, highWaterMark: 4 });

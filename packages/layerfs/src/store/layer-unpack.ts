@@ -1,6 +1,7 @@
 import { createHash, hash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { printable } from '../core/bytes.js';
 import { LayerfsError } from '../core/error.js';
 import type { DiffID } from '../core/digest.js';
 import { TreeBuilder } from '../core/tree/builder.js';
@@ -15,6 +16,8 @@ import { RecordFileWriter } from './record-file.js';
 /** Files up to this size are hashed and written in one go; larger ones are streamed. */
 const SMALL = 1 << 20;
 const MAX_CHUNK = 1 << 19;
+/** Largest layer that is taken when nobody says: what a bomb can cost is bounded, no known image comes near. */
+export const DEFAULT_MAX_LAYER_SIZE = 128 * 2 ** 30;
 
 /** What a layer's tar was turned into; its files lie in the folder given to {@link unpackLayer}. */
 export interface UnpackedLayer {
@@ -25,6 +28,13 @@ export interface UnpackedLayer {
   readonly contentSize: number;
   readonly entries: number;
   readonly objects: ObjectList;
+}
+
+function tooLarge(limit: number, what: string): LayerfsError {
+  return new LayerfsError(
+    'resource-exhausted',
+    `${what} is larger than the limit of ${limit} bytes when uncompressed (--max-layer-size)`,
+  );
 }
 
 /** Turns content into objects and everything else into tree and tar record. */
@@ -46,9 +56,12 @@ class Unpacker implements TarHandler {
   #range = 0;
   #rangeTaken = 0;
 
-  constructor(record: RecordFileWriter, objects: ObjectWriter) {
+  readonly #maxSize: number;
+
+  constructor(record: RecordFileWriter, objects: ObjectWriter, maxSize: number) {
     this.#record = record;
     this.#objects = objects;
+    this.#maxSize = maxSize;
   }
 
   literal(bytes: Uint8Array): void {
@@ -61,6 +74,8 @@ class Unpacker implements TarHandler {
     this.#taken = 0;
     this.#dataSize = entry.sparse === undefined ? entry.size : entry.sparse.reduce((sum, r) => sum + r.length, 0);
     this.contentSize += entry.size;
+    // Holes cost no bytes of the tar, but the time to hash them.
+    if (this.contentSize > this.#maxSize) throw tooLarge(this.#maxSize, `entry ${printable(entry.path)}: layer`);
     if (entry.sparse !== undefined || entry.size > SMALL) {
       if (entry.size > 0) this.#large = this.#objects.create();
       this.#range = 0;
@@ -169,26 +184,27 @@ export async function unpackLayer(
   options: { readonly maxSize?: number; readonly signal?: AbortSignal } = {},
 ): Promise<UnpackedLayer> {
   const record = new RecordFileWriter(join(folder, 'tar'), xxhash);
-  const unpacker = new Unpacker(record, objects);
+  const maxSize = options.maxSize ?? DEFAULT_MAX_LAYER_SIZE;
+  const unpacker = new Unpacker(record, objects, maxSize);
   const parser = new TarParser(unpacker);
   const whole = createHash('sha256');
-  const maxSize = options.maxSize ?? Number.POSITIVE_INFINITY;
   let finished = false;
   try {
     for await (const chunk of tar) {
       if (options.signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
       if (parser.offset + chunk.length > maxSize) {
-        throw new LayerfsError('resource-exhausted', `layer is larger than ${maxSize} bytes when uncompressed`);
+        throw tooLarge(maxSize, 'layer');
       }
       whole.update(chunk);
       for (let at = 0; at < chunk.length; at += MAX_CHUNK) {
         parser.push(chunk.length <= MAX_CHUNK ? chunk : chunk.subarray(at, at + MAX_CHUNK));
         await record.drain();
+        await objects.drain();
       }
     }
     parser.finish();
-    unpacker.reader.finish();
     await record.finish(parser.offset);
+    await objects.flush();
     finished = true;
   } finally {
     if (!finished) {

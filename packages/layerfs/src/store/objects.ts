@@ -1,24 +1,14 @@
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { createHash, type Hash } from 'node:crypto';
 import { opendir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HOLE, ZEROS, writeObject, writeWithHoles } from './object-file.js';
+import { ObjectThread } from './object-thread.js';
 import type { StorePaths } from './paths.js';
 
-/** Aligned runs of zeros at least this long become holes. */
-const HOLE = 64 * 1024;
-const ZEROS = Buffer.alloc(HOLE);
 const OBJECT_NAME = /^[0-9a-f]{64}$/;
+/** After so many bytes a second thread pays: creating files is most of an import's work. */
+const THREAD_AFTER = 2 << 20;
 
 /**
  * Writes the objects of one import. New ones gather in the ingest folder until `publish`, so that an import that fails
@@ -27,50 +17,71 @@ const OBJECT_NAME = /^[0-9a-f]{64}$/;
 export class ObjectWriter {
   readonly #paths: StorePaths;
   readonly #folder: string;
+  #thread: ObjectThread | undefined;
   #sequence = 0;
-  newObjects = 0;
-  newBytes = 0;
+  #inline = 0;
+  #newObjects = 0;
+  #newBytes = 0;
 
+  /** @param sessionFolder an ingest session's folder; it holds a folder `objects` */
   constructor(paths: StorePaths, sessionFolder: string) {
     this.#paths = paths;
     this.#folder = join(sessionFolder, 'objects');
   }
 
-  /** Whether the store or this session has an object. */
-  has(hex: string): boolean {
-    return existsSync(this.#paths.object(hex)) || existsSync(join(this.#folder, hex));
+  /** Objects that this session added to the store, complete after `flush`. */
+  get newObjects(): number {
+    return this.#newObjects + (this.#thread?.newObjects ?? 0);
   }
 
-  /** Adds an object from memory unless it is there. */
+  /** Bytes of content that this session added, complete after `flush`. */
+  get newBytes(): number {
+    return this.#newBytes + (this.#thread?.newBytes ?? 0);
+  }
+
+  /** Adds an object from memory unless it is there. The bytes are copied. Errors may come from `drain` or `flush`. */
   add(hex: string, bytes: Uint8Array): void {
-    if (this.has(hex)) return;
-    const fd = openSync(join(this.#folder, hex), 'wx', 0o444);
-    try {
-      writeWithHoles(fd, bytes, 0);
-      if (bytes.length >= HOLE) ftruncateSync(fd, bytes.length);
-    } finally {
-      closeSync(fd);
+    if (this.#thread !== undefined) {
+      this.#thread.add(hex, bytes);
+      return;
     }
-    this.#added(bytes.length);
+    this.#inline += bytes.length;
+    if (this.#inline > THREAD_AFTER) this.#thread = new ObjectThread(this.#folder, this.#paths.objects);
+    if (!writeObject(this.#folder, this.#paths.objects, hex, bytes)) return;
+    this.#newObjects++;
+    this.#newBytes += bytes.length;
+  }
+
+  /** Waits until there is room for more. @throws what writing threw */
+  async drain(): Promise<void> {
+    await this.#thread?.drain();
+  }
+
+  /** Waits until everything that was added is written. @throws what writing threw */
+  async flush(): Promise<void> {
+    await this.#thread?.flush();
+  }
+
+  /** Ends the second thread; to be called in any case. */
+  async close(): Promise<void> {
+    await this.#thread?.close();
   }
 
   /** Starts an object that is too large for memory; its name is known at the end. */
   create(): LargeObject {
     return new LargeObject(join(this.#folder, `large-${this.#sequence++}`), (path, hex, size) => {
-      if (this.has(hex)) unlinkSync(path);
-      else {
-        renameSync(path, join(this.#folder, hex));
-        this.#added(size);
+      const place = join(this.#folder, hex);
+      if (existsSync(place) || existsSync(this.#paths.object(hex))) {
+        unlinkSync(path);
+        return;
       }
+      renameSync(path, place);
+      this.#newObjects++;
+      this.#newBytes += size;
     });
   }
 
-  #added(size: number): void {
-    this.newObjects++;
-    this.newBytes += size;
-  }
-
-  /** Moves the new objects to their place. Their data must be durable before. */
+  /** Moves the new objects to their place. They must be flushed, and durable. */
   async publish(): Promise<void> {
     // The folder is the list: a million names are not kept in memory.
     for await (const { name } of await opendir(this.#folder, { bufferSize: 1024 })) {
@@ -131,22 +142,6 @@ export class LargeObject {
   }
 }
 
-/** Writes bytes at a file offset, leaving out aligned runs of zeros. The file's end is set by the caller. */
-function writeWithHoles(fd: number, bytes: Uint8Array, offset: number): void {
-  let start = 0;
-  let at = (-offset & (HOLE - 1)) + 0;
-  for (; at + HOLE <= bytes.length; at += HOLE) {
-    if (bytes[at] !== 0 || ZEROS.compare(bytes, at, at + HOLE) !== 0) continue;
-    writeAll(fd, bytes, start, at, offset);
-    start = at + HOLE;
-  }
-  writeAll(fd, bytes, start, bytes.length, offset);
-}
-
-function writeAll(fd: number, bytes: Uint8Array, start: number, end: number, offset: number): void {
-  for (let at = start; at < end;) at += writeSync(fd, bytes, at, end - at, offset + at);
-}
-
 /** Size of an object's content and of what it takes on disk, in bytes; undefined when it is missing. */
 export function objectUsage(path: string): { size: number; disk: number } | undefined {
   try {
@@ -156,9 +151,4 @@ export function objectUsage(path: string): { size: number; disk: number } | unde
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** Size of an open file. */
-export function sizeOf(fd: number): number {
-  return fstatSync(fd).size;
 }

@@ -19,21 +19,18 @@ const FILE_TYPE: Readonly<Record<Exclude<TarEntry['type'], 'hardlink'>, number>>
   fifo: 0o010000,
 };
 
-interface PendingLink {
-  readonly parent: number;
-  readonly name: string;
-  readonly target: string;
-}
-
-/** The kernel's 32-bit device number, as FUSE and the tree have it. */
-function deviceNumber(major: number, minor: number): number {
-  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
+/** The kernel's 32-bit device number, as FUSE and the tree have it: 12 bits of major, 20 of minor. */
+function deviceNumber(entry: TarEntry): number {
+  const { devmajor: major, devminor: minor } = entry;
+  if (major > 0xfff || minor > 0xfffff) {
+    throw new LayerfsError('invalid-argument', `entry ${printable(entry.path)}: device ${major}:${minor} out of range`);
+  }
+  return ((minor & 0xff) | (major << 8) | ((minor & 0xfff00) << 12)) >>> 0;
 }
 
 /** Builds one layer's tree from tar entries in their order. */
 export class LayerReader {
   readonly #tree: TreeBuilder;
-  readonly #pending: PendingLink[] = [];
   /** Entries of the tar. */
   entries = 0;
 
@@ -55,6 +52,8 @@ export class LayerReader {
       this.#tree.setAttributes(ROOT, attributes(entry));
       return 0;
     }
+    // What lies in aufs's own folders (`.wh..wh.plnk`, `.wh..wh.orph`) is no part of the layer.
+    if (names.some((folder) => folder.startsWith('.wh.') && whiteoutOf(folder)?.kind === 'ignored')) return 0;
     const parent = this.#parent(names, entry);
     const whiteout = whiteoutOf(name);
     if (whiteout !== undefined) {
@@ -80,15 +79,6 @@ export class LayerReader {
     return entry.type === 'file' ? ino : 0;
   }
 
-  /** All entries are read: links whose target came later in the tar find it now. */
-  finish(): void {
-    for (const { parent, name, target } of this.#pending) {
-      if (this.#tree.findLowerLink(parent, name) !== target) continue;
-      const ino = this.#lookup(target.split('/'));
-      if (ino !== 0 && !this.#tree.isDirectory(ino)) this.#tree.link(parent, name, ino);
-    }
-  }
-
   #hardlink(entry: TarEntry, parent: number, name: string): void {
     const target = splitPath(entry.linkname, `hardlink target of entry ${printable(entry.path)}:`);
     if (target.length === 0) this.#refuse(entry, 'a hardlink to the root');
@@ -98,9 +88,8 @@ export class LayerReader {
       this.#tree.link(parent, name, ino);
       return;
     }
-    const path = target.join('/');
-    this.#tree.lowerLink(parent, name, path);
-    this.#pending.push({ parent, name, target: path });
+    // Of a lower layer, or (rarely) of a later entry of this one: the merge decides.
+    this.#tree.lowerLink(parent, name, target.join('/'));
   }
 
   /** The inode at a path of this layer, not following links; 0 when there is none. */
@@ -147,7 +136,7 @@ function attributes(entry: TarEntry): InodeAttributes {
     gid: entry.gid,
     mtimeSec: entry.mtimeSec,
     mtimeNsec: entry.mtimeNsec,
-    rdev: deviceNumber(entry.devmajor, entry.devminor),
+    rdev: deviceNumber(entry),
     xattrs: entry.xattrs,
   };
 }

@@ -1,0 +1,103 @@
+import { Worker } from 'node:worker_threads';
+
+/** Bytes of one batch of objects on its way to the thread; no object is larger. */
+const BATCH = 4 << 20;
+/** How many batches there are: one being filled, the others being written. */
+const BATCHES = 3;
+/** In a batch: 64 chars of the name, u32 length, the content. */
+export const RECORD_HEADER = 68;
+
+/** What the thread is told, and what it answers. */
+export interface BatchMessage {
+  readonly batch: SharedArrayBuffer;
+  readonly length: number;
+}
+export interface BatchReply {
+  readonly batch: SharedArrayBuffer;
+  readonly objects: number;
+  readonly bytes: number;
+  readonly error?: Error;
+}
+
+/** Writes small objects in a second thread, in batches of shared memory that go back and forth. */
+export class ObjectThread {
+  readonly #worker: Worker;
+  readonly #free: SharedArrayBuffer[] = [];
+  #current: Buffer;
+  #length = 0;
+  #underway = 0;
+  #failure: Error | undefined;
+  #wake: (() => void) | undefined;
+  newObjects = 0;
+  newBytes = 0;
+
+  constructor(folder: string, objects: string) {
+    for (let i = 0; i < BATCHES; i++) this.#free.push(new SharedArrayBuffer(BATCH));
+    this.#current = this.#next();
+    this.#worker = new Worker(new URL('./object-worker.js', import.meta.url), { workerData: { folder, objects } });
+    this.#worker.on('message', (reply: BatchReply) => {
+      this.#free.push(reply.batch);
+      this.#underway--;
+      this.newObjects += reply.objects;
+      this.newBytes += reply.bytes;
+      this.#failure ??= reply.error;
+      this.#notify();
+    });
+    this.#worker.on('error', (error) => {
+      this.#failure ??= error;
+      this.#underway = 0;
+      this.#notify();
+    });
+  }
+
+  #notify(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  #next(): Buffer {
+    const batch = this.#free.pop();
+    // More batches than usual only when a single chunk of input fills several before `drain`.
+    return Buffer.from(batch ?? new SharedArrayBuffer(BATCH));
+  }
+
+  add(hex: string, bytes: Uint8Array): void {
+    if (this.#length + RECORD_HEADER + bytes.length > this.#current.length) this.#send();
+    this.#current.write(hex, this.#length, 'latin1');
+    this.#current.writeUInt32LE(bytes.length, this.#length + 64);
+    this.#current.set(bytes, this.#length + RECORD_HEADER);
+    this.#length += RECORD_HEADER + bytes.length;
+  }
+
+  #send(): void {
+    if (this.#length === 0) return;
+    const message: BatchMessage = { batch: this.#current.buffer as unknown as SharedArrayBuffer, length: this.#length };
+    this.#worker.postMessage(message);
+    this.#underway++;
+    this.#current = this.#next();
+    this.#length = 0;
+  }
+
+  /** Waits while too much is under way. */
+  async drain(): Promise<void> {
+    while (this.#underway >= BATCHES - 1 && this.#failure === undefined) await this.#change();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Waits until all is written. */
+  async flush(): Promise<void> {
+    this.#send();
+    while (this.#underway > 0 && this.#failure === undefined) await this.#change();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
