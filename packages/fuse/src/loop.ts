@@ -112,6 +112,8 @@ export class Loop {
         if (++served % WAKE_CHECK === 0 && this.#poll.wait(0) > 0 && this.#awake()) return 'woken';
         continue;
       }
+      // The last one was unmounted: there is nothing to wait for.
+      if (this.#connections.length === 0) break;
       if (this.#payoff > 0 && served > 0 && spins < this.#spins) {
         spins++;
         continue;
