@@ -1,0 +1,29 @@
+// A vitest reporter that writes what scripts/test.mjs prints at the end: counts, skip reasons and files that failed to
+// load, to the file named by LAYERFS_TEST_REPORT.
+import { writeFileSync } from 'node:fs';
+
+export default class Reporter {
+  onTestRunEnd(modules, errors) {
+    const report = { passed: 0, failed: 0, skipped: [], problems: [] };
+    for (const module of modules) {
+      for (const error of module.errors()) {
+        report.failed++;
+        report.problems.push(`${module.relativeModuleId}: ${error.message}`);
+      }
+      for (const test of module.children.allTests()) {
+        const result = test.result();
+        if (result.state === 'passed') report.passed++;
+        else if (result.state === 'failed') report.failed++;
+        else {
+          const where = `${module.relativeModuleId} > ${test.fullName}`;
+          report.skipped.push(result.note === undefined ? where : `${where}: ${result.note}`);
+        }
+      }
+    }
+    for (const error of errors) {
+      report.failed++;
+      report.problems.push(`outside of a test: ${error.message}`);
+    }
+    writeFileSync(process.env.LAYERFS_TEST_REPORT, JSON.stringify(report));
+  }
+}
