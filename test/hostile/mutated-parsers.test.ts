@@ -57,7 +57,6 @@ function treeOf(tar: Uint8Array, step: number): Tree {
   });
   for (let at = 0; at < tar.length; at += step) parser.push(tar.subarray(at, at + step));
   parser.finish();
-  reader.finish();
   if (seen !== tar.length) throw new Error(`${tar.length - seen} bytes of the archive were handed to nobody`);
   return Tree.open(builder.finish({ layers: [new Uint8Array(32)], hash }), { verify: hash });
 }

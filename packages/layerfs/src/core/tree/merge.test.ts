@@ -58,6 +58,13 @@ describe('mergeTrees', () => {
     ]);
   });
 
+  test('an implied folder that is opaque hides the children of the lower one, not its attributes', () => {
+    const base = 'etc dir 0700 1:1 @1\netc/a file\nsrv dir 0711\nsrv/a file';
+    const result = merge(base, 'etc dir implied\netc/b file', 'etc dir implied opaque\netc/c file\nsrv whiteout');
+    expect(brief(result)).toEqual(['etc dir 0700 1:1 @1', 'etc/c file layer=2']);
+    expect(brief(merge(base, 'srv whiteout', 'srv dir implied opaque'))).toContain('srv dir layer=2');
+  });
+
   test('a folder that is implied in all layers keeps the attributes of the lowest', () => {
     expect(brief(merge('etc dir 0700 implied', 'etc dir 0711 implied'))).toEqual(['etc dir 0700']);
   });
@@ -166,6 +173,15 @@ describe('mergeTrees', () => {
         'a file size=1 sha256=bb layer=1',
         'b file size=1 sha256=aa',
       ]);
+    });
+
+    test('without a lower target, mean what comes later in the same layer', () => {
+      expect(brief(merge('x file', 'a file sha256=bb\nb lowerlink -> a'))).toEqual([
+        'a file size=1 sha256=bb #1 layer=1',
+        'b file size=1 sha256=bb #1 layer=1',
+        'x file',
+      ]);
+      expect(() => merge('x file', 'b lowerlink -> b')).toThrow(/hardlink b to b, which is in no layer/);
     });
 
     test('go through lower links of lower layers', () => {

@@ -10,20 +10,10 @@
 import { LayerfsError } from '../error.js';
 import { TreeBuilder } from './builder.js';
 import { Cursor, CursorHeap } from './cursors.js';
-import {
-  DIRENT,
-  DIRENT_WORDS,
-  DT_DIR,
-  IMPLIED,
-  INODE,
-  INODE_WORDS,
-  LOWER_LINK,
-  MAX_LAYERS,
-  WHITEOUT,
-} from './format.js';
+import { DIRENT, DIRENT_WORDS, DT_DIR, INODE, INODE_WORDS, LOWER_LINK, MAX_LAYERS, ROOT, WHITEOUT } from './format.js';
 import type { Xxh64 } from './hash.js';
 import { type Plan, writeMerged } from './merge-write.js';
-import { type Source, Stack, isFolder, isOpaque } from './stack.js';
+import { type Source, Stack, isFolder, isImplied, isOpaque } from './stack.js';
 import type { Tree } from './tree.js';
 import { verifyStructure } from './verify.js';
 
@@ -47,6 +37,9 @@ export function mergeTrees(trees: readonly Tree[], options: { hash: Xxh64 }): Ui
   }
   return writeMerged(stack, new Merge(stack).plan(), options.hash);
 }
+
+/** Below a folder stands a file or a whiteout: nothing further down has to do with it. */
+const NONE_LENDS = -1;
 
 /** The first pass: which inodes are seen, under which names and numbers. */
 class Merge {
@@ -79,8 +72,11 @@ class Merge {
 
   plan(): Plan {
     const { sources } = this.#stack;
-    for (const root of this.#stack.roots(sources.length)) this.#parts[this.#partsEnd++] = root;
-    this.#addFolder(0);
+    const roots = this.#stack.roots(sources.length);
+    for (const root of roots) this.#parts[this.#partsEnd++] = root;
+    let below = sources.length - roots.length - 1;
+    while (below > 0 && isImplied(sources[below].inodes, ROOT)) below--;
+    this.#addFolder(0, below < 0 ? 0 : sources[below].inodeBase + ROOT);
     let part = 0;
     // The inodes numbered so far are the queue of this breadth-first walk.
     for (let ino = 1; ino <= this.#inodes; ino++) {
@@ -90,7 +86,7 @@ class Merge {
       if (!isFolder(sources[index].inodes, number - sources[index].inodeBase)) continue;
       const first = part;
       while (this.#parts[part] !== 0) part++;
-      if (part - first === 1) this.#copyFolder(index, number - sources[index].inodeBase);
+      if (part - first === 1) this.#copyFolder(this.#parts[first]);
       else this.#mergeFolders(first, part);
       part++;
     }
@@ -105,9 +101,11 @@ class Merge {
   }
 
   /** A folder that one layer alone has. */
-  #copyFolder(index: number, folder: number): void {
+  #copyFolder(part: number): void {
+    const index = this.#stack.indexOf(part);
     const source = this.#stack.sources[index];
     const { dirents, inodes, inodeBase } = source;
+    const folder = part - inodeBase;
     const first = inodes[folder * INODE_WORDS + INODE.ref];
     const end = first + inodes[folder * INODE_WORDS + INODE.refLength];
     for (let dirent = first; dirent < end; dirent++) {
@@ -121,7 +119,7 @@ class Merge {
       } else if (word >>> 16 === DT_DIR) {
         const start = this.#partsEnd;
         this.#parts[this.#partsEnd++] = inodeBase + dirents[at + DIRENT.inode];
-        child = this.#addFolder(start);
+        child = this.#addFolder(start, 0);
       } else {
         child = this.#file(inodeBase + dirents[at + DIRENT.inode]);
       }
@@ -145,6 +143,8 @@ class Merge {
       let child = 0;
       // Whether lower entries of this name can still add something: only to a folder, and until something hides them.
       let open = false;
+      // A folder that is implied down to where it is opaque still takes its attributes from the one it hides.
+      let lender = 0;
       const word = current.source.dirents[current.dirent * DIRENT_WORDS + DIRENT.lengthTypeFlags];
       if (word >>> 24 === LOWER_LINK) {
         child = this.#file(this.#stack.resolveLowerLink(current.layer, current.folder, current.dirent));
@@ -158,9 +158,10 @@ class Merge {
       heap.advance();
       for (let lower = heap.first; lower !== undefined && lower.compare(current) === 0; lower = heap.first) {
         if (open) open = this.#addPart(lower);
+        else if (lender === 0 && this.#partsEnd > start) lender = this.#lender(lower);
         heap.advance();
       }
-      if (this.#partsEnd > start) child = this.#addFolder(start);
+      if (this.#partsEnd > start) child = this.#addFolder(start, lender);
       if (child !== 0) this.#addDirent(current.source, current.dirent * DIRENT_WORDS, child);
     }
   }
@@ -175,14 +176,21 @@ class Merge {
     return !isOpaque(source.inodes, ino);
   }
 
+  /** A hidden folder whose attributes an implied one above it may take: NONE_LENDS ends the search, 0 goes on. */
+  #lender({ source, dirent }: Cursor): number {
+    const at = dirent * DIRENT_WORDS;
+    if (((source.dirents[at + DIRENT.lengthTypeFlags] >>> 16) & 0xff) !== DT_DIR) return NONE_LENDS;
+    const ino = source.dirents[at + DIRENT.inode];
+    return isImplied(source.inodes, ino) ? 0 : source.inodeBase + ino;
+  }
+
   /** Numbers the folder merged from `parts[start…]` and chooses whose attributes it takes. */
-  #addFolder(start: number): number {
+  #addFolder(start: number, lender: number): number {
     // The topmost layer that gave attributes; if none did, the lowest, where the folder came into being.
-    let chosen = this.#parts[this.#partsEnd - 1];
-    for (let i = start; i < this.#partsEnd - 1; i++) {
+    let chosen = lender > 0 ? lender : this.#parts[this.#partsEnd - 1];
+    for (let i = start; i < this.#partsEnd; i++) {
       const source = this.#stack.sources[this.#stack.indexOf(this.#parts[i])];
-      const at = (this.#parts[i] - source.inodeBase) * INODE_WORDS;
-      if ((source.inodes[at + INODE.layerFlags] & (IMPLIED << 16)) !== 0) continue;
+      if (isImplied(source.inodes, this.#parts[i] - source.inodeBase)) continue;
       chosen = this.#parts[i];
       break;
     }

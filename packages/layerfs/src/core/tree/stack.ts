@@ -4,7 +4,7 @@
  */
 import { printable } from '../bytes.js';
 import { LayerfsError } from '../error.js';
-import { OPAQUE, INODE, INODE_WORDS, ROOT, S_IFDIR, S_IFMT } from './format.js';
+import { IMPLIED, OPAQUE, INODE, INODE_WORDS, ROOT, S_IFDIR, S_IFMT } from './format.js';
 import type { Tree } from './tree.js';
 
 /** One tree of a stack, and where its parts begin in the merged file. */
@@ -79,8 +79,9 @@ export class Stack {
   }
 
   /**
-   * The file that a lower link of tree number `above` means: what its target's path shows of the trees below it.
-   * Symbolic links in the path are not followed.
+   * The file that a lower link of tree number `above` means: what its target's path shows of the trees below it, as
+   * when the layer is unpacked onto them; if nothing, what it shows of the layer's own tree (a target that comes later
+   * in the same tar). Symbolic links in the path are not followed.
    * @throws LayerfsError invalid-argument, naming link and layer, if there is no such file.
    */
   resolveLowerLink(above: number, folder: number, dirent: number): number {
@@ -88,12 +89,15 @@ export class Stack {
     const target = tree.lowerLinkTarget(dirent);
     const components = target.split('/');
     const last = components.pop()!;
-    let folders: readonly number[] = this.roots(above);
-    for (const name of components) {
-      const found = this.#find(folders, name, false);
-      folders = found !== undefined && 'folders' in found ? found.folders : [];
-    }
-    const found = this.#find(folders, last, true);
+    const look = (roots: readonly number[], resolve: boolean): Found => {
+      let folders = roots;
+      for (const name of components) {
+        const found = this.#find(folders, name, false);
+        folders = found !== undefined && 'folders' in found ? found.folders : [];
+      }
+      return this.#find(folders, last, resolve);
+    };
+    const found = look(this.roots(above), true) ?? look([this.sources[above].inodeBase + ROOT], false);
     if (found !== undefined && 'file' in found) return found.file;
     const within = tree.path(folder);
     const link = printable(`${within === '' ? '' : `${within}/`}${tree.direntName(dirent)}`);
@@ -136,4 +140,9 @@ export function isFolder(inodes: Uint32Array, ino: number): boolean {
 
 export function isOpaque(inodes: Uint32Array, ino: number): boolean {
   return (inodes[ino * INODE_WORDS + INODE.layerFlags] & (OPAQUE << 16)) !== 0;
+}
+
+/** Whether a folder's attributes are only made up, as its layer has an entry inside it but none for it. */
+export function isImplied(inodes: Uint32Array, ino: number): boolean {
+  return (inodes[ino * INODE_WORDS + INODE.layerFlags] & (IMPLIED << 16)) !== 0;
 }
