@@ -75,7 +75,7 @@ describe.skipIf(noDebian !== undefined)('a mounted Debian', () => {
     const [ours, theirs] = await both(
       'cd "$1"; find . -mindepth 1 ! -type d -printf "%p %y %m %U %G %s %n %l\\n" | sort',
     );
-    expect(ours.length).toBeGreaterThan(500_000);
+    expect(ours.length).toBeGreaterThan(300_000);
     expect(ours === theirs).toBe(true);
   });
 
@@ -88,7 +88,7 @@ describe.skipIf(noDebian !== undefined)('a mounted Debian', () => {
 
   test('sha256sum of everything is the same', async () => {
     const [ours, theirs] = await both('cd "$1"; find . -type f -print0 | sort -z | xargs -0 sha256sum');
-    expect(ours.split('\n').length).toBeGreaterThan(5000);
+    expect(ours.split('\n').length).toBeGreaterThan(4000);
     expect(ours === theirs).toBe(true);
   });
 
@@ -96,18 +96,15 @@ describe.skipIf(noDebian !== undefined)('a mounted Debian', () => {
     expect(await sh('chroot "$1" /bin/sh -c "echo works; cd /etc && cat debian_version"', mountpoint)).toMatch(
       /^works\n12/,
     );
-    expect(
-      await sh(
-        'chroot "$1" python3 -c "import json, zlib; print(json.dumps([1 + 1, zlib.crc32(b\'x\')]))"',
-        mountpoint,
-      ),
-    ).toBe('[2, 2363233923]\n');
+    expect(await sh('chroot "$1" python3 -c "import zlib; print(zlib.crc32(bytes(3)))"', mountpoint)).toBe(
+      '4282505490\n',
+    );
     const packages = await sh('chroot "$1" dpkg -l', mountpoint);
     expect(packages).toMatch(/^ii {2}python3-minimal /m);
     expect(packages).toMatch(/^ii {2}iputils-ping /m);
-    expect(await sh('chroot "$1" dpkg --verify coreutils libc6 python3-minimal', mountpoint)).not.toMatch(
-      /^..5.* \/(usr\/)?(bin|lib)/m,
-    );
+    // Missing are the manuals and documents that the upper layer deletes; a changed program would show as ??5.
+    const verified = await sh('chroot "$1" dpkg --verify coreutils libc6 python3-minimal || true', mountpoint);
+    expect(verified).not.toMatch(/^..5.* \/(usr\/)?(bin|lib)/m);
   });
 
   test('a running program is mapped from the mount', async () => {
@@ -152,7 +149,7 @@ describe.skipIf(noDebian !== undefined)('a mounted Debian', () => {
     const stats = statfsSync(mountpoint);
     expect(stats.blocks * stats.bsize).toBeGreaterThan(100_000_000);
     expect(stats.bavail).toBe(0);
-    expect(stats.files).toBeGreaterThan(9000);
+    expect(stats.files).toBeGreaterThan(7000);
     expect(await sh('stat -f -c "%l" "$1"', mountpoint)).toBe('255\n');
     expect(await sh('df "$1" | tail -1', mountpoint)).toContain(mountpoint);
   });
