@@ -1,1 +1,10 @@
-export {};
+export type {
+  CommitOptions,
+  Kind,
+  Labels,
+  Mount,
+  PrepareOptions,
+  SnapshotInfo,
+  Snapshotter,
+  Usage,
+} from './snapshotter.js';
