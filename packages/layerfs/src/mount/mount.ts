@@ -62,6 +62,9 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
   const stop = eventfd();
   const worker = new Worker(new URL('server/worker.js', import.meta.url), {
     workerData: { plan, stop } satisfies WorkerPlan,
+    // Its descriptors are closed where they were opened, not by Node's count of them.
+    trackUnmanagedFds: false,
+    execArgv: [],
   });
   const exited = once(worker, 'exit');
   const atExit = (): void => stopAtExit(plan.info.mountpoint, stop);

@@ -17,6 +17,9 @@ const plan = JSON.parse(readFileSync(0, 'utf8')) as ServePlan;
 process.title = 'layerfs';
 // The terminal that started us may go away.
 process.on('SIGHUP', () => undefined);
+// From the very start, so that no signal can leave a mount without a server; they are heard when there is a loop.
+let signals = 0;
+for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, stop);
 
 let serving: Serving | undefined;
 try {
@@ -27,6 +30,8 @@ try {
   process.exitCode = 1;
 }
 if (serving !== undefined) {
+  // Asked to stop before there was anything to unmount.
+  if (signals > 0) goAway();
   report({ ready: serving.info });
   letGoOfTerminal();
   trimMappedPages();
@@ -34,16 +39,21 @@ if (serving !== undefined) {
   process.exit();
 }
 
+function stop(): void {
+  // Asked twice: whoever still uses the mount gets errors from now on.
+  if (++signals > 1) process.exit(1);
+  goAway();
+}
+
+// At once out of sight; users who have something open are served until they let go.
+function goAway(): void {
+  detach(plan.info.mountpoint, { lazy: true }).catch((error: unknown) => {
+    // Not mounted yet: it is tried again as soon as it is.
+    if (serving !== undefined) throw error;
+  });
+}
+
 async function serveToTheEnd(serving: Serving): Promise<void> {
-  let asked = 0;
-  const stop = (): void => {
-    // Asked twice: whoever still uses the mount gets errors from now on.
-    if (++asked > 1) process.exit(1);
-    // At once out of sight; users who have something open are served until they let go.
-    void detach(serving.info.mountpoint, { lazy: true });
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
   for (;;) {
     const result = serving.loop.run(IDLE_MILLIS);
     if (result === 'empty') return;

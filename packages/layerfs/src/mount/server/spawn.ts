@@ -9,7 +9,13 @@ import type { ServePlan, ServeReport } from './plan.js';
 
 // Measured on a walk over 100,000 entries: a small young generation and no helper threads save memory and cost no
 // speed here; without optimising compiler it would be a fifth slower.
-const NODE_FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--v8-pool-size=0', '--optimize-for-size', '--no-warnings'];
+const NODE_FLAGS = [
+  '--max-semi-space-size=1',
+  '--single-threaded',
+  '--v8-pool-size=0',
+  '--optimize-for-size',
+  '--no-warnings',
+];
 
 /**
  * Starts a background server for a plan and waits until its mount answers.
