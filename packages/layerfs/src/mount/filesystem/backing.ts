@@ -19,7 +19,8 @@ interface Use {
 /**
  * Backing ids of objects. The kernel demands that all opens of an inode that are alive at one time name the same
  * backing id, or none of them any; so each object has one `Use` while it is open, which all its opens share.
- * Ids that nobody uses are kept for a while: making one costs an open and two more system calls.
+ * Ids that nobody uses are kept for a while: making one costs an open and two more system calls. What is left at the
+ * end goes with the connection.
  */
 export class BackingPool {
   readonly #folder: ObjectFolder;
@@ -70,12 +71,6 @@ export class BackingPool {
   /** Objects open now. */
   get size(): number {
     return this.#used.size;
-  }
-
-  close(): void {
-    this.#idle.clear();
-    for (const use of this.#used.values()) if (use.id !== 0) this.#ids.close(use.id);
-    this.#used.clear();
   }
 
   #register(object: number, size: number): number {

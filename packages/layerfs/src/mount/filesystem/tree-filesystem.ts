@@ -97,7 +97,6 @@ export class TreeFileSystem implements FileSystem {
   }
 
   destroy(): void {
-    this.#content?.backing?.close();
     this.#content?.reader.close();
   }
 
