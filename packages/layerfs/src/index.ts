@@ -1,1 +1,30 @@
-export {};
+/**
+ * layerfs: a union filesystem and layer store for container images.
+ *
+ * `openStore()` gives a {@link Store}; what it imports can be mounted, checked out or exported.
+ */
+export { LayerfsError, type LayerfsErrorCode } from './core/error.js';
+export { parseDigest, type ChainID, type Digest, type DiffID } from './core/digest.js';
+export { formatReference, parseReference, type Reference } from './core/oci/reference.js';
+export { formatPlatform, parsePlatform, type Platform } from './core/oci/platform.js';
+export type { Descriptor } from './core/oci/descriptor.js';
+export type { Manifest } from './core/oci/manifest.js';
+export type { Tree } from './core/tree/tree.js';
+export { dumpLines, dumpTree } from './core/tree/text.js';
+export { printable, utf8ToLatin1 } from './core/bytes.js';
+export { currentPlatform } from './store/source/host.js';
+export { defaultRoot, type StorePaths } from './store/paths.js';
+export { openStore, type ImageTree, type LayerTree, type Store, type StoreOptions } from './store/store.js';
+export type { ImportInput } from './store/source/open.js';
+export type {
+  ImportedImage,
+  ImportedLayer,
+  ImportOptions,
+  ImportProgress,
+  ImportResult,
+} from './store/import/progress.js';
+export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
+export type { DropResult, GcResult, RemoveResult } from './store/image/remove.js';
+export type { ImageUsage, Usage } from './store/image/usage.js';
+export * from './mount/index.js';
+export { modeText } from './mount/explain/explanation.js';

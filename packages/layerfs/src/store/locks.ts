@@ -39,6 +39,8 @@ export interface IngestSession {
   readonly folder: string;
   /** Removes the folder and all that was not moved out of it. */
   end(): void;
+  /** Leaves the folder as that of a process that died: the next sweep removes it and what it names. */
+  abandon(): void;
 }
 
 const LOCK_NAME = 'lock';
@@ -57,6 +59,10 @@ export function openIngest(ingest: string): IngestSession {
       open = false;
       rmSync(folder, { recursive: true, force: true });
       closeSync(fd);
+    },
+    abandon() {
+      if (open) closeSync(fd);
+      open = false;
     },
   };
 }
@@ -80,4 +86,20 @@ export function sweepIngest(ingest: string): void {
       closeSync(fd);
     }
   }
+}
+
+/** As {@link lockFile}, but gives undefined at once when somebody else is in the way. */
+export function tryLockFile(path: string, mode: 'shared' | 'exclusive'): FileLock | undefined {
+  const fd = openSync(path, 'a', 0o600);
+  if (!tryFlock(fd, mode === 'shared' ? LOCK.SH : LOCK.EX)) {
+    closeSync(fd);
+    return undefined;
+  }
+  let open = true;
+  return {
+    release() {
+      if (open) closeSync(fd);
+      open = false;
+    },
+  };
 }

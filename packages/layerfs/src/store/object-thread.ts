@@ -27,7 +27,8 @@ export class ObjectThread {
   #length = 0;
   #underway = 0;
   #failure: Error | undefined;
-  #wake: (() => void) | undefined;
+  /** Two layers may wait at the same time. */
+  #waiting: (() => void)[] = [];
   newObjects = 0;
   newBytes = 0;
 
@@ -51,8 +52,7 @@ export class ObjectThread {
   }
 
   #notify(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
   #next(): Buffer {
@@ -93,7 +93,7 @@ export class ObjectThread {
 
   #change(): Promise<void> {
     return new Promise((resolve) => {
-      this.#wake = resolve;
+      this.#waiting.push(resolve);
     });
   }
 

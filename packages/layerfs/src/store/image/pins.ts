@@ -1,0 +1,57 @@
+import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LOCK, tryFlock } from '@layerfs/linux';
+import { LayerfsError } from '../../core/error.js';
+import type { StorePaths } from '../paths.js';
+import { isErrno } from '../errors.js';
+
+/** A mount that needs its image's files. */
+export interface Pin {
+  readonly mountpoint: string;
+  /** Manifest digest. */
+  readonly image: string;
+  readonly chainID: string;
+  readonly layers: readonly string[];
+}
+
+/**
+ * The living mounts of a store. A registry entry lives while its server holds a lock on it.
+ * @throws LayerfsError failed-precondition for a living entry that cannot be read: then nothing may be removed
+ */
+export function readPins(paths: StorePaths): Pin[] {
+  const pins: Pin[] = [];
+  for (const name of readdirSync(paths.mounts)) {
+    if (!name.endsWith('.json')) continue;
+    let fd: number;
+    try {
+      fd = openSync(join(paths.mounts, name), constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      // Unmounted between the listing and now.
+      if (isErrno(error, 'ENOENT')) continue;
+      throw error;
+    }
+    try {
+      if (!tryFlock(fd, LOCK.SH)) pins.push(parsePin(readFileSync(fd, 'utf8'), name));
+    } finally {
+      closeSync(fd);
+    }
+  }
+  return pins;
+}
+
+function parsePin(text: string, name: string): Pin {
+  try {
+    const { mountpoint, image, chainID, layers } = JSON.parse(text) as Partial<Pin>;
+    if (
+      typeof mountpoint === 'string' &&
+      typeof image === 'string' &&
+      typeof chainID === 'string' &&
+      Array.isArray(layers)
+    ) {
+      return { mountpoint, image, chainID, layers };
+    }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new LayerfsError('failed-precondition', `mount entry ${name} is in use but cannot be read: nothing is removed`);
+}

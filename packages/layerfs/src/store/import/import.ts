@@ -1,0 +1,289 @@
+/** Import: from a source's images to recorded ones, or to nothing at all. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { digestHex, type ChainID } from '../../core/digest.js';
+import { LayerfsError } from '../../core/error.js';
+import { parseConfig } from '../../core/oci/config.js';
+import { MEDIA_TYPE } from '../../core/oci/media-types.js';
+import { formatPlatform, parsePlatform } from '../../core/oci/platform.js';
+import { parseImageName } from '../../core/oci/reference.js';
+import type { StoreContext } from '../context.js';
+import { checkAborted } from '../errors.js';
+import { lockFile, openIngest } from '../locks.js';
+import { ObjectWriter } from '../objects.js';
+import { sha256 } from '../source/blobs.js';
+import { currentPlatform } from '../source/host.js';
+import { openSource, type ImportInput } from '../source/open.js';
+import type { Source, SourceImage, SourceLayer } from '../source/source.js';
+import { chainOf, writeMergedTree } from '../trees.js';
+import { commit, type FinishedImage } from './commit.js';
+import { lockLayer, type LayerLock } from './layer-lock.js';
+import { knownLayer, readLayer, type LayerWork, type ReadLayer } from './layer.js';
+import type { ImportedImage, ImportOptions, ImportProgress, ImportResult } from './progress.js';
+import { sweepLocked } from './sweep.js';
+
+/** Layers of one import that are read at the same time: one inflates while the other is hashed and written. */
+const CONCURRENCY = 2;
+/** How long to wait for others before a failed import's remains are left to the next one that opens the store. */
+const CLEAN_UP_WAIT = 5000;
+
+interface Job {
+  readonly layer: SourceLayer;
+  readonly index: number;
+  readonly of: number;
+}
+
+/** Imports what a source holds. @throws LayerfsError; then nothing was added */
+export async function importImages(
+  context: StoreContext,
+  input: ImportInput,
+  options: ImportOptions,
+): Promise<ImportResult> {
+  const { paths } = context;
+  const name = options.name === undefined ? undefined : parseImageName(options.name);
+  const platform = options.platform === undefined ? undefined : formatPlatform(parsePlatform(options.platform));
+  checkAborted(options.signal);
+  const lock = await lockFile(paths.lock, 'shared', options.signal);
+  const locks: LayerLock[] = [];
+  let publishing = false;
+  let failed = true;
+  const session = openIngest(paths.ingest);
+  const objects = new ObjectWriter(paths, session.folder);
+  try {
+    const source = await openSource(input, session.folder, {
+      ...(name === undefined ? {} : { name }),
+      ...(platform === undefined ? {} : { platform }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    const work: LayerWork = {
+      context,
+      folder: session.folder,
+      objects,
+      maxSize: options.maxLayerSize,
+      signal: options.signal,
+    };
+    const layers = await readLayers(work, source, locks, options.onProgress ?? (() => undefined));
+    const images = source.images.map((image) => finishImage(image, layers));
+    const chains = mergeChains(context, session.folder, images, [...layers.values()]);
+    checkAborted(options.signal);
+    publishing = true;
+    await commit(context, { images, layers: distinct([...layers.values()]), chains, objects, folder: session.folder });
+    failed = false;
+    const notes = [...source.notes];
+    for (const message of notes) options.onProgress?.({ kind: 'note', message });
+    const imported = images.flatMap((image) => describe(image, layers));
+    for (const image of imported) options.onProgress?.({ kind: 'image', name: image.name, digest: image.digest });
+    return { images: imported, newObjects: objects.newObjects, newBytes: objects.newBytes, notes };
+  } finally {
+    await objects.close();
+    for (const held of locks) held.release();
+    if (failed && publishing) {
+      session.abandon();
+      lock.release();
+      await cleanUp(context);
+    } else {
+      session.end();
+      lock.release();
+    }
+  }
+}
+
+/** Removes what was published but not recorded; needs the store for itself. */
+async function cleanUp(context: StoreContext): Promise<void> {
+  try {
+    const lock = await lockFile(context.paths.lock, 'exclusive', AbortSignal.timeout(CLEAN_UP_WAIT));
+    try {
+      sweepLocked(context);
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    // Others are at work for long: whoever opens the store later sweeps. The import's own error is the one to tell.
+    if (!(error instanceof LayerfsError) || error.code !== 'aborted') throw error;
+  }
+}
+
+/** Reads every layer of the images once, some at a time. */
+async function readLayers(
+  work: LayerWork,
+  source: Source,
+  locks: LayerLock[],
+  onProgress: (event: ImportProgress) => void,
+): Promise<Map<SourceLayer, ReadLayer>> {
+  const results = new Map<SourceLayer, ReadLayer>();
+  const jobs = new Map<string, { job: Job; same: SourceLayer[] }>();
+  const all = source.images.flatMap((image) => image.layers);
+  const keys = new Set(all.map((layer, i) => keyOf(layer, i)));
+  for (const [i, layer] of all.entries()) {
+    const found = jobs.get(keyOf(layer, i));
+    if (found !== undefined) found.same.push(layer);
+    else jobs.set(keyOf(layer, i), { job: { layer, index: jobs.size + 1, of: keys.size }, same: [layer] });
+  }
+  const tell = (job: Job, state: 'waiting' | 'exists' | 'reading' | 'done', done: number): void => {
+    const digest = job.layer.digest ?? job.layer.diffID ?? '';
+    onProgress({ kind: 'layer', index: job.index, of: job.of, digest, done, total: job.layer.size, state });
+  };
+  const queue: { job: Job; same: SourceLayer[] }[] = [];
+  const take = ({ job, same }: { job: Job; same: SourceLayer[] }): boolean => {
+    const known = knownLayer(work.context, job.layer);
+    if (known === undefined) return false;
+    for (const layer of same) results.set(layer, known);
+    tell(job, 'exists', job.layer.size ?? 0);
+    return true;
+  };
+  for (const entry of jobs.values()) if (!take(entry)) queue.push(entry);
+  // All locks before any work, in one order: importers of the same layers wait for the first, never for each other.
+  const byDiffID = new Map(queue.map((entry) => [entry.job.layer.diffID, entry]));
+  for (const diffID of [...byDiffID.keys()].filter((id) => id !== undefined).toSorted()) {
+    const job = byDiffID.get(diffID)?.job;
+    locks.push(
+      await lockLayer(
+        work.context.paths.ingest,
+        diffID,
+        work.signal,
+        () => job !== undefined && tell(job, 'waiting', 0),
+      ),
+    );
+  }
+  const left = queue.filter((entry) => !take(entry));
+  let failure: { error: unknown } | undefined;
+  const worker = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined && failure === undefined; next = left.shift()) {
+      const { job, same } = next;
+      let done = 0;
+      tell(job, 'reading', 0);
+      try {
+        const read = await readLayer(work, job.layer, job.index, (bytes) => {
+          // The other one failed: no use in going on.
+          if (failure !== undefined) throw new LayerfsError('aborted', 'another layer failed');
+          done += bytes;
+          tell(job, 'reading', done);
+        });
+        for (const layer of same) results.set(layer, read);
+      } catch (error) {
+        failure ??= { error };
+        return;
+      }
+      tell(job, 'done', done);
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, () => worker()));
+  if (failure !== undefined) throw (failure as { error: unknown }).error;
+  return results;
+}
+
+function keyOf(layer: SourceLayer, index: number): string {
+  // Two blobs may hold the same tar: each is verified and kept.
+  return layer.digest ?? layer.diffID ?? `${index}`;
+}
+
+/** Two blobs of the same content, or two rootfs layers alike: one of them brings the layer. */
+function distinct(layers: readonly ReadLayer[]): ReadLayer[] {
+  return [...new Set(layers)];
+}
+
+function finishImage(image: SourceImage, layers: ReadonlyMap<SourceLayer, ReadLayer>): FinishedImage {
+  const read = image.layers.map((layer) => layerOf(layers, layer));
+  const diffIDs = read.map(({ diffID }) => diffID);
+  const config = image.config ?? makeConfig(image, diffIDs);
+  const manifest = image.manifest ?? makeManifest(config, read);
+  const { parsed } = config;
+  return {
+    names: image.names,
+    manifest: manifest.bytes,
+    config: config.bytes,
+    record: {
+      digest: manifest.digest,
+      mediaType: manifest.mediaType,
+      size: manifest.bytes.length,
+      config: config.digest,
+      platform: parsed.platform === undefined ? '' : formatPlatform(parsed.platform),
+      ...(parsed.created === undefined ? {} : { created: parsed.created }),
+      chainID: chainOf(diffIDs),
+      imported: new Date().toISOString(),
+      layers: read.map(({ diffID, digest, mediaType, size }) => ({ diffID, digest, mediaType, size })),
+    },
+  };
+}
+
+/** A config for a root filesystem without one. The same content gives the same image: there is no time in it. */
+function makeConfig(image: SourceImage, diffIDs: readonly string[]): NonNullable<SourceImage['config']> {
+  const { os, architecture, variant } = parsePlatform(currentPlatform());
+  const bytes = json({
+    architecture,
+    os,
+    ...(variant === undefined ? {} : { variant }),
+    config: {},
+    rootfs: { type: 'layers', diff_ids: diffIDs },
+    history: [{ created_by: image.createdBy ?? 'layerfs import' }],
+  });
+  const digest = sha256(bytes);
+  return { bytes, digest, parsed: parseConfig(bytes, digest) };
+}
+
+function makeManifest(
+  config: NonNullable<SourceImage['config']>,
+  layers: readonly ReadLayer[],
+): NonNullable<SourceImage['manifest']> {
+  const bytes = json({
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.manifest,
+    config: { mediaType: MEDIA_TYPE.config, digest: config.digest, size: config.bytes.length },
+    layers: layers.map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
+  });
+  return { bytes, digest: sha256(bytes), mediaType: MEDIA_TYPE.manifest };
+}
+
+function json(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}
+
+/** Merged trees of the images, in the session's folder, except those that the store has. */
+function mergeChains(
+  { paths, xxhash }: StoreContext,
+  folder: string,
+  images: readonly FinishedImage[],
+  layers: readonly ReadLayer[],
+): Map<ChainID, string> {
+  const chains = new Map<ChainID, string>();
+  const ours = new Map(layers.map((layer) => [layer.diffID, layer.folder]));
+  for (const { record } of images) {
+    if (chains.has(record.chainID)) continue;
+    const target = join(folder, `chain-${digestHex(record.chainID)}`);
+    mkdirSync(target, { mode: 0o700 });
+    const trees = record.layers.map(({ diffID }) => {
+      const own = ours.get(diffID);
+      return own === undefined ? paths.layerTree(diffID) : join(own, 'tree');
+    });
+    writeMergedTree(trees, join(target, 'tree'), xxhash);
+    chains.set(record.chainID, target);
+  }
+  return chains;
+}
+
+function describe(image: FinishedImage, layers: ReadonlyMap<SourceLayer, ReadLayer>): ImportedImage[] {
+  const byDigest = new Map([...layers.values()].map((layer) => [layer.digest, layer]));
+  const base = {
+    digest: image.record.digest,
+    platform: image.record.platform,
+    chainID: image.record.chainID,
+    layers: image.record.layers.map(({ diffID, digest, size }) => {
+      const read = byDigest.get(digest);
+      return {
+        diffID,
+        digest,
+        size,
+        unpackedSize: read?.record.size ?? 0,
+        entries: read?.record.entries ?? 0,
+        reused: read?.folder === undefined,
+      };
+    }),
+  };
+  return image.names.length === 0 ? [base] : image.names.map((name) => ({ name, ...base }));
+}
+
+function layerOf(layers: ReadonlyMap<SourceLayer, ReadLayer>, layer: SourceLayer): ReadLayer {
+  const read = layers.get(layer);
+  if (read === undefined) throw new LayerfsError('internal', `${layer.what} was not read`);
+  return read;
+}

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { ErrnoError, ficlone } from '@layerfs/linux';
+import { digestFromBytes, type Digest } from '../../core/digest.js';
+import { LayerfsError } from '../../core/error.js';
+import { checkAborted } from '../errors.js';
+
+/** What is known of a blob before it is read. */
+export interface IntakeOptions {
+  readonly what: string;
+  readonly digest?: Digest;
+  readonly size?: number;
+  readonly onBytes: (bytes: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A blob on its way into the store: hashed, counted and written while somebody else reads it. Who stops reading early
+ * does not end it: `finish` takes the rest, so that the digest covers all of the blob.
+ */
+export class BlobIntake implements AsyncIterable<Uint8Array> {
+  readonly #source: AsyncIterator<Uint8Array>;
+  readonly #options: IntakeOptions;
+  readonly #hash = createHash('sha256');
+  readonly #pending: Uint8Array[] = [];
+  #size = 0;
+  #ended = false;
+  #file: FileHandle | undefined;
+
+  constructor(source: AsyncIterable<Uint8Array>, options: IntakeOptions) {
+    this.#source = source[Symbol.asyncIterator]();
+    this.#options = options;
+  }
+
+  /** The first bytes, which stay to be read: at least `length` unless the blob is shorter. */
+  async head(length: number): Promise<Uint8Array> {
+    let have = 0;
+    for (const part of this.#pending) have += part.length;
+    while (have < length) {
+      const { done, value } = await this.#source.next();
+      if (done === true) break;
+      this.#pending.push(value);
+      have += value.length;
+    }
+    return Buffer.concat(this.#pending);
+  }
+
+  /** From now on what is read is also written to a new file. */
+  async keep(path: string): Promise<void> {
+    this.#file = await open(path, 'wx', 0o400);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return { next: () => this.#next() };
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array>> {
+    checkAborted(this.#options.signal);
+    const next = this.#pending.shift();
+    const { done, value } = next === undefined ? await this.#source.next() : { done: false as const, value: next };
+    if (done === true) {
+      this.#ended = true;
+      return { done, value: undefined };
+    }
+    const { size } = this.#options;
+    if (size !== undefined && this.#size + value.length > size) {
+      throw new LayerfsError('corrupt', `${this.#options.what} has more than the ${size} bytes of its descriptor`);
+    }
+    this.#hash.update(value);
+    for (let at = 0; this.#file !== undefined && at < value.length;) {
+      at += (await this.#file.write(value, at, value.length - at)).bytesWritten;
+    }
+    this.#size += value.length;
+    this.#options.onBytes(value.length);
+    return { done: false, value };
+  }
+
+  /** Reads what is left and verifies. @throws LayerfsError corrupt when size or digest are not as expected */
+  async finish(): Promise<{ digest: Digest; size: number }> {
+    while (!this.#ended) await this.#next();
+    await this.#file?.close();
+    this.#file = undefined;
+    const { what, size, digest } = this.#options;
+    if (size !== undefined && size !== this.#size) {
+      throw new LayerfsError('corrupt', `${what} has a size of ${this.#size} bytes instead of ${size}`);
+    }
+    const found = digestFromBytes(this.#hash.digest());
+    if (digest !== undefined && digest !== found) {
+      throw new LayerfsError('corrupt', `${what} is damaged: its content has digest ${found} instead of ${digest}`);
+    }
+    return { digest: found, size: this.#size };
+  }
+
+  /** Lets go of everything, finished or not. */
+  async close(): Promise<void> {
+    await this.#file?.close();
+    this.#file = undefined;
+    await this.#source.return?.();
+  }
+}
+
+/**
+ * Makes `target` share the blocks of `file`, where the filesystem can. What is read is then the copy, which nobody changes.
+ * @returns whether it could
+ */
+export function cloneBlob(file: string, target: string): boolean {
+  const from = openSync(file, constants.O_RDONLY);
+  try {
+    const to = openSync(target, 'wx', 0o400);
+    try {
+      ficlone(to, from);
+      return true;
+    } catch (error) {
+      // Another filesystem, or one without shared blocks.
+      if (!(error instanceof ErrnoError)) throw error;
+      unlinkSync(target);
+      return false;
+    } finally {
+      closeSync(to);
+    }
+  } finally {
+    closeSync(from);
+  }
+}
+
+/** Reads a file in large pieces. */
+export function readFileStream(path: string): AsyncIterable<Uint8Array> {
+  return createReadStream(path, { highWaterMark: 256 * 1024 });
+}

@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { digestFromBytes, type Digest, type DiffID } from '../../core/digest.js';
+import { LayerfsError } from '../../core/error.js';
+import { layerCompression, MEDIA_TYPE, type Compression } from '../../core/oci/media-types.js';
+import type { StoreContext } from '../context.js';
+import { checkAborted } from '../errors.js';
+import { inflate, sniffCompression } from '../inflate.js';
+import { unpackLayer, type UnpackedLayer } from '../layer-unpack.js';
+import type { LayerRecord } from '../meta.js';
+import type { ObjectWriter } from '../objects.js';
+import type { SourceLayer } from '../source/source.js';
+import { BlobIntake, cloneBlob, readFileStream } from './intake.js';
+
+/** A layer as an import found it: known before, or unpacked in the session's folder. */
+export interface ReadLayer {
+  readonly diffID: DiffID;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly mediaType: string;
+  readonly record: LayerRecord;
+  /** Where its files lie until they are published; undefined for a layer that the store has. */
+  readonly folder?: string;
+  readonly unpacked?: UnpackedLayer;
+  /** The blob's file in the session's folder, where it is kept. */
+  readonly blobFile?: string;
+}
+
+/** What layers of one import share. */
+export interface LayerWork {
+  readonly context: StoreContext;
+  /** The session's folder. */
+  readonly folder: string;
+  readonly objects: ObjectWriter;
+  readonly maxSize: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A layer that needs no reading: its content is in the store, and its blob was verified to be that content before. */
+export function knownLayer({ meta }: StoreContext, layer: SourceLayer): ReadLayer | undefined {
+  const { diffID, digest, size } = layer;
+  if (diffID === undefined) return undefined;
+  const record = meta.layer(diffID);
+  const blob = digest === undefined ? undefined : meta.blob(digest);
+  if (blob !== undefined && blob.diffID !== diffID) throw wrongDiffID(layer.what, blob.diffID, diffID);
+  if (record === undefined) return undefined;
+  if (digest !== undefined && blob !== undefined) {
+    return { diffID, digest, size: blob.size, mediaType: layer.mediaType ?? blob.mediaType, record };
+  }
+  // A tar of the very size, or one that says itself to be that tar: nothing of it is used, so nothing need be verified.
+  const plain = digest === undefined ? size === record.size : digest === diffID;
+  if (!plain) return undefined;
+  if (size !== undefined && size !== record.size) {
+    throw new LayerfsError('corrupt', `${layer.what} has a size of ${size} bytes instead of ${record.size}`);
+  }
+  return { diffID, digest: diffID, size: record.size, mediaType: layer.mediaType ?? MEDIA_TYPE.layer, record };
+}
+
+/**
+ * Reads a layer: verifies blob and diffID, unpacks it unless the store has it, and keeps its blob.
+ * @param number names its files in the session's folder
+ */
+export async function readLayer(
+  work: LayerWork,
+  layer: SourceLayer,
+  number: number,
+  onBytes: (bytes: number) => void,
+): Promise<ReadLayer> {
+  const blobFile = join(work.folder, `blob-${number}`);
+  const declared = layer.mediaType === undefined ? undefined : layerCompression(layer.mediaType);
+  const cloned = layer.file !== undefined && declared !== 'none' && cloneBlob(layer.file, blobFile);
+  const intake = new BlobIntake(cloned ? readFileStream(blobFile) : layer.open(), {
+    what: layer.what,
+    onBytes,
+    ...(layer.digest === undefined ? {} : { digest: layer.digest }),
+    ...(layer.size === undefined ? {} : { size: layer.size }),
+    ...(work.signal === undefined ? {} : { signal: work.signal }),
+  });
+  try {
+    const compression = declared ?? sniffCompression(await intake.head(8));
+    // A blob that is the tar itself is not kept: it is given back from the tar record.
+    const kept = compression !== 'none';
+    if (kept && !cloned) await intake.keep(blobFile);
+    const tar = inflate(intake, compression, layer.what);
+    const known = layer.diffID === undefined ? undefined : work.context.meta.layer(layer.diffID);
+    const content = await decoded(intake, async () =>
+      known === undefined ? unpack(work, tar, number) : { ...(await hashOnly(tar, work.signal)), record: known },
+    );
+    if (layer.diffID !== undefined && content.diffID !== layer.diffID) {
+      // A damaged blob is the better explanation, where it is one.
+      await intake.finish();
+      throw wrongDiffID(layer.what, content.diffID, layer.diffID);
+    }
+    const { digest, size } = await intake.finish();
+    return {
+      ...content,
+      digest,
+      size,
+      mediaType: layer.mediaType ?? mediaTypeOf(compression),
+      ...(kept || cloned ? { blobFile } : {}),
+    };
+  } finally {
+    await intake.close();
+  }
+}
+
+/** What was read so far may be wrong because the blob is: then that is what to say. */
+async function decoded<T>(intake: BlobIntake, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof LayerfsError && error.code === 'corrupt') await intake.finish();
+    throw error;
+  }
+}
+
+async function unpack(
+  work: LayerWork,
+  tar: AsyncIterable<Uint8Array>,
+  number: number,
+): Promise<{ diffID: DiffID; record: LayerRecord; folder: string; unpacked: UnpackedLayer }> {
+  const folder = join(work.folder, `layer-${number}`);
+  mkdirSync(folder, { mode: 0o700 });
+  const unpacked = await unpackLayer(tar, folder, work.objects, work.context.xxhash, {
+    ...(work.maxSize === undefined ? {} : { maxSize: work.maxSize }),
+    ...(work.signal === undefined ? {} : { signal: work.signal }),
+  });
+  const { diffID, size, contentSize, entries, objects } = unpacked;
+  return { diffID, folder, unpacked, record: { size, contentSize, entries, objects: objects.count } };
+}
+
+async function hashOnly(tar: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<{ diffID: DiffID }> {
+  const hash = createHash('sha256');
+  for await (const chunk of tar) {
+    checkAborted(signal);
+    hash.update(chunk);
+  }
+  return { diffID: digestFromBytes(hash.digest()) as DiffID };
+}
+
+function mediaTypeOf(compression: Compression): string {
+  return compression === 'none' ? MEDIA_TYPE.layer : `${MEDIA_TYPE.layer}+${compression}`;
+}
+
+function wrongDiffID(what: string, found: DiffID, expected: DiffID): LayerfsError {
+  return new LayerfsError('corrupt', `${what}: its content has diffID ${found} where the config says ${expected}`);
+}

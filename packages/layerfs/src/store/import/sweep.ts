@@ -1,0 +1,80 @@
+import { readdirSync, rmSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Digest, DiffID } from '../../core/digest.js';
+import type { StoreContext } from '../context.js';
+import { isErrno } from '../errors.js';
+import { sweepIngest, tryLockFile } from '../locks.js';
+import { ObjectList } from '../object-list.js';
+
+const HEX = /^[0-9a-f]{64}$/;
+
+/**
+ * Removes what importers that died left behind: their ingest folders, and what they had moved into place without
+ * getting as far as to record it. Does nothing while somebody else uses the store, or when there is nothing.
+ */
+export function sweepStore(context: StoreContext): void {
+  if (readdirSync(context.paths.ingest).length === 0) return;
+  const lock = tryLockFile(context.paths.lock, 'exclusive');
+  if (lock === undefined) return;
+  try {
+    sweepLocked(context);
+  } finally {
+    lock.release();
+  }
+}
+
+/** As {@link sweepStore}, by a caller who holds the store's exclusive lock: then no importer lives. */
+export function sweepLocked(context: StoreContext): void {
+  const { paths } = context;
+  const orphans: string[] = [];
+  for (const name of readdirSync(paths.ingest)) {
+    const path = join(paths.ingest, name);
+    if (name.startsWith('session-')) orphans.push(...layerFolders(path));
+    else if (name.startsWith('layer-')) unlinkSync(path);
+  }
+  for (const name of readdirSync(paths.layers)) {
+    if (HEX.test(name) && context.meta.layer(`sha256:${name}` as DiffID) === undefined) {
+      orphans.push(join(paths.layers, name));
+    }
+  }
+  for (const folder of orphans) removeOrphanLayer(context, folder);
+  sweepIngest(paths.ingest);
+  sweepBlobs(context);
+  for (const name of readdirSync(paths.chains)) {
+    if (!HEX.test(name)) rmSync(join(paths.chains, name), { recursive: true, force: true });
+  }
+}
+
+function layerFolders(session: string): string[] {
+  return readdirSync(session)
+    .filter((name) => name.startsWith('layer-'))
+    .map((name) => join(session, name));
+}
+
+/** Objects that an unrecorded layer brought and no other layer counts go with it. */
+function removeOrphanLayer({ paths, meta, xxhash }: StoreContext, folder: string): void {
+  const list = readList(join(folder, 'objects'), xxhash);
+  for (let i = 0; list !== undefined && i < list.count; i++) {
+    if (meta.objectCount(list.digest(i)) === 0) rmSync(paths.object(list.hex(i)), { force: true });
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
+// An importer that died before its list was written had not published anything.
+function readList(path: string, xxhash: StoreContext['xxhash']): ObjectList | undefined {
+  try {
+    return ObjectList.read(path, xxhash);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || (error as { code?: string }).code === 'corrupt') return undefined;
+    throw error;
+  }
+}
+
+function sweepBlobs({ paths, meta }: StoreContext): void {
+  const used = new Set<string>();
+  for (const image of meta.images()) used.add(image.digest).add(image.config);
+  for (const name of readdirSync(paths.blobs)) {
+    const digest = `sha256:${name}` as Digest;
+    if (!used.has(digest) && meta.blob(digest) === undefined) rmSync(join(paths.blobs, name), { force: true });
+  }
+}

@@ -1,0 +1,269 @@
+import { createReadStream } from 'node:fs';
+import { resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import type { ChainID, Digest, DiffID } from '../core/digest.js';
+import { LayerfsError } from '../core/error.js';
+import { utf8ToLatin1 } from '../core/bytes.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../core/tree/format.js';
+import type { Tree } from '../core/tree/tree.js';
+import { layerHistory } from '../core/oci/config.js';
+import { parseImageName } from '../core/oci/reference.js';
+import type { StoreContext } from './context.js';
+import { storeError } from './errors.js';
+import { loadXxhash } from './hash.js';
+import {
+  describeImage,
+  imageConfig,
+  imageHistory,
+  infoOf,
+  listImages,
+  type HistoryEntry,
+  type Image,
+  type ImageInfo,
+} from './image/info.js';
+import { followPath } from './image/follow.js';
+import { findImage } from './image/lookup.js';
+import {
+  collectGarbage,
+  dropBlobs,
+  removeImage,
+  type DropResult,
+  type GcResult,
+  type RemoveResult,
+} from './image/remove.js';
+import { storeUsage, type Usage } from './image/usage.js';
+import { importImages } from './import/import.js';
+import type { ImportOptions, ImportResult } from './import/progress.js';
+import { sweepStore } from './import/sweep.js';
+import { lockFile } from './locks.js';
+import { Meta } from './meta.js';
+import { defaultRoot, StorePaths } from './paths.js';
+import type { ImportInput } from './source/open.js';
+import { ensureChain, openTree, type MappedTree } from './trees.js';
+
+/** Options of {@link openStore}. */
+export interface StoreOptions {
+  /** The store's folder; made when it is missing. */
+  readonly root?: string;
+}
+
+/** The merged tree of an image. */
+export interface ImageTree {
+  /** The file that it lies in. */
+  readonly path: string;
+  /** Valid as long as the process lives. */
+  readonly tree: Tree;
+  readonly chainID: ChainID;
+  /** Base first. */
+  readonly diffIDs: readonly DiffID[];
+  /** Manifest digest. */
+  readonly image: Digest;
+  /** The image's name, or its digest where it has none. */
+  readonly ref: string;
+}
+
+/** The tree of one layer. */
+export interface LayerTree {
+  readonly diffID: DiffID;
+  readonly path: string;
+  readonly tree: Tree;
+  readonly createdBy?: string;
+}
+
+/**
+ * Opens a store, and makes it when it is not there. Any number of processes may have one open. What a process that died
+ * left behind is removed on the way, unless the store is in use.
+ * @throws LayerfsError permission-denied; failed-precondition for the store of a newer layerfs
+ */
+export async function openStore(options: StoreOptions = {}): Promise<Store> {
+  const paths = new StorePaths(resolve(options.root ?? defaultRoot()));
+  paths.prepare();
+  try {
+    const context = { paths, meta: new Meta(paths.meta), xxhash: await loadXxhash() };
+    sweepStore(context);
+    return new Store(context);
+  } catch (error) {
+    throw storeError(error, 'opening the store', paths.root);
+  }
+}
+
+/** An open store. All methods throw {@link LayerfsError}. */
+export class Store {
+  readonly root: string;
+  readonly paths: StorePaths;
+  readonly #context: StoreContext;
+  readonly #trees = new Map<string, MappedTree>();
+
+  /** Use {@link openStore}. */
+  constructor(context: StoreContext) {
+    this.#context = context;
+    this.paths = context.paths;
+    this.root = context.paths.root;
+  }
+
+  /**
+   * Adds images from an OCI layout folder, an oci-archive or docker-archive, a tar of a root filesystem, a folder, or a
+   * stream of one of the tars. `PATH:TAG` picks one image of several. When it fails, nothing was added.
+   */
+  import(input: ImportInput, options: ImportOptions = {}): Promise<ImportResult> {
+    const what = typeof input === 'string' ? input : 'the input';
+    return this.#try(`importing ${what}`, () => importImages(this.#context, input, options));
+  }
+
+  /** All images, sorted by name. */
+  images(): ImageInfo[] {
+    return listImages(this.#context.meta);
+  }
+
+  /** Everything about one image. `ref`: its name, or its ID or the beginning of that. */
+  image(ref: string): Image {
+    return describeImage(this.#context, findImage(this.#context.meta, ref));
+  }
+
+  /** The same as {@link image}. */
+  inspect(ref: string): Image {
+    return this.image(ref);
+  }
+
+  /** The steps that made an image, newest first. */
+  history(ref: string): HistoryEntry[] {
+    return imageHistory(this.#context, findImage(this.#context.meta, ref).record);
+  }
+
+  /** Gives an image a further name; the name may have stood for another one before. */
+  tag(ref: string, name: string): ImageInfo {
+    const { meta } = this.#context;
+    const { record } = findImage(meta, ref);
+    const full = parseImageName(name);
+    meta.transaction((writer) => {
+      if (meta.image(record.digest) === undefined) throw new LayerfsError('not-found', `${ref} was removed meanwhile`);
+      writer.setName(full, record.digest);
+    });
+    return { name: full, ...infoOf(meta, record) };
+  }
+
+  /** Takes away a name, and with its last one the image and all that only it needs. */
+  removeImage(
+    ref: string,
+    options: { readonly force?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<RemoveResult> {
+    return this.#exclusive(`removing ${ref}`, options.signal, () =>
+      removeImage(this.#context, findImage(this.#context.meta, ref), options.force ?? false),
+    );
+  }
+
+  /** Frees what nothing refers to: images without a name, and layers kept only for mounts that are gone. */
+  gc(options: { readonly signal?: AbortSignal } = {}): Promise<GcResult> {
+    return this.#exclusive('collecting garbage', options.signal, () => collectGarbage(this.#context));
+  }
+
+  /** Gives up compressed layer blobs, of one image or of all; the layers stay complete. */
+  dropBlobs(ref?: string, options: { readonly signal?: AbortSignal } = {}): Promise<DropResult> {
+    return this.#exclusive('dropping blobs', options.signal, () =>
+      dropBlobs(this.#context, ref === undefined ? undefined : findImage(this.#context.meta, ref).record),
+    );
+  }
+
+  /** How much the store and each image take. */
+  usage(): Promise<Usage> {
+    return this.shared(() => Promise.resolve(storeUsage(this.#context)));
+  }
+
+  /** The merged tree of an image. */
+  tree(ref: string): Promise<ImageTree> {
+    return this.shared(() => {
+      const { name, record } = findImage(this.#context.meta, ref);
+      const diffIDs = record.layers.map(({ diffID }) => diffID);
+      const path = ensureChain(this.#context, record.chainID, diffIDs);
+      const { tree } = this.#map(path);
+      return Promise.resolve({
+        path,
+        tree,
+        chainID: record.chainID,
+        diffIDs,
+        image: record.digest,
+        ref: name ?? record.digest,
+      });
+    });
+  }
+
+  /** The trees of an image's layers, base first. */
+  layerTrees(ref: string): Promise<LayerTree[]> {
+    return this.shared(() => {
+      const { record } = findImage(this.#context.meta, ref);
+      const history = layerHistory(imageConfig(this.#context, record));
+      const trees = record.layers.map(({ diffID }, index): LayerTree => {
+        const path = this.paths.layerTree(diffID);
+        const createdBy = history[index]?.createdBy;
+        return { diffID, path, tree: this.#map(path).tree, ...(createdBy === undefined ? {} : { createdBy }) };
+      });
+      return Promise.resolve(trees);
+    });
+  }
+
+  /**
+   * The content of a regular file of an image. Symbolic links are followed inside the image.
+   * @param path as typed: UTF-8, absolute in the image
+   */
+  async readFile(
+    ref: string,
+    path: string,
+  ): Promise<{ readonly size: number; readonly content: AsyncIterable<Uint8Array> }> {
+    const { tree } = await this.tree(ref);
+    const ino = followPath(tree, utf8ToLatin1(path));
+    if ((tree.mode(ino) & S_IFMT) === S_IFDIR) throw new LayerfsError('invalid-argument', `${path} is a folder`);
+    if ((tree.mode(ino) & S_IFMT) !== S_IFREG) throw new LayerfsError('invalid-argument', `${path} is no regular file`);
+    const hex = tree.objectDigest(ino);
+    if (hex === undefined) return { size: 0, content: Readable.from([]) };
+    return { size: tree.size(ino), content: createReadStream(this.paths.object(hex), { highWaterMark: 256 * 1024 }) };
+  }
+
+  /** Runs something while nothing can be removed from the store. */
+  shared<T>(action: () => Promise<T>): Promise<T> {
+    return this.#try('using the store', async () => {
+      const lock = await lockFile(this.paths.lock, 'shared');
+      try {
+        return await action();
+      } finally {
+        lock.release();
+      }
+    });
+  }
+
+  /** Lets go of the metadata. Trees that were handed out stay valid. */
+  async close(): Promise<void> {
+    await this.#context.meta.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #map(path: string): MappedTree {
+    let mapped = this.#trees.get(path);
+    if (mapped === undefined) {
+      mapped = openTree(path);
+      this.#trees.set(path, mapped);
+    }
+    return mapped;
+  }
+
+  #exclusive<T>(doing: string, signal: AbortSignal | undefined, action: () => T): Promise<T> {
+    return this.#try(doing, async () => {
+      const lock = await lockFile(this.paths.lock, 'exclusive', signal);
+      try {
+        return action();
+      } finally {
+        lock.release();
+      }
+    });
+  }
+
+  async #try<T>(doing: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      throw storeError(error, doing, this.root);
+    }
+  }
+}
