@@ -38,7 +38,7 @@ export class ObjectThread {
     this.#worker = new Worker(new URL('./object-worker.js', import.meta.url), { workerData: { folder, objects } });
     this.#worker.on('message', (reply: BatchReply) => {
       this.#free.push(reply.batch);
-      this.#underway--;
+      this.#written++;
       this.newObjects += reply.objects;
       this.newBytes += reply.bytes;
       this.#failure ??= reply.error;
@@ -46,7 +46,6 @@ export class ObjectThread {
     });
     this.#worker.on('error', (error) => {
       this.#failure ??= error;
-      this.#underway = 0;
       this.#notify();
     });
   }
@@ -73,28 +72,28 @@ export class ObjectThread {
     if (this.#length === 0) return;
     const message: BatchMessage = { batch: this.#current.buffer as unknown as SharedArrayBuffer, length: this.#length };
     this.#worker.postMessage(message);
-    this.#underway++;
+    this.#sent++;
     this.#current = this.#next();
     this.#length = 0;
   }
 
   /** Waits while too much is under way. */
-  async drain(): Promise<void> {
-    while (this.#underway >= BATCHES - 1 && this.#failure === undefined) await this.#change();
-    if (this.#failure !== undefined) throw this.#failure;
+  drain(): Promise<void> {
+    return this.#until(() => this.#sent - this.#written < BATCHES - 1);
   }
 
-  /** Waits until all is written. */
-  async flush(): Promise<void> {
+  /** Waits until all that was added so far is written; batches are written in their order. */
+  flush(): Promise<void> {
     this.#send();
-    while (this.#underway > 0 && this.#failure === undefined) await this.#change();
-    if (this.#failure !== undefined) throw this.#failure;
+    const last = this.#sent;
+    return this.#until(() => this.#written >= last);
   }
 
-  #change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-    });
+  async #until(reached: () => boolean): Promise<void> {
+    while (!reached() && this.#failure === undefined) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   async close(): Promise<void> {
