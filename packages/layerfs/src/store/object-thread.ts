@@ -25,7 +25,8 @@ export class ObjectThread {
   readonly #free: SharedArrayBuffer[] = [];
   #current: Buffer;
   #length = 0;
-  #underway = 0;
+  #sent = 0;
+  #written = 0;
   #failure: Error | undefined;
   /** Two layers may wait at the same time. */
   #waiting: (() => void)[] = [];
