@@ -1,0 +1,50 @@
+import { mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
+import { interrupted, withStore, type GlobalOptions } from '../../context.js';
+import { note, print, printJson } from '../../output.js';
+
+interface Options extends GlobalOptions {
+  readonly foreground?: boolean;
+  readonly verbose?: boolean;
+  readonly trace?: string;
+  readonly passthrough: boolean;
+  readonly dev?: boolean;
+  readonly nosuid?: boolean;
+  readonly json?: boolean;
+}
+
+/** `layerfs mount IMAGE MOUNTPOINT` */
+export async function run(image: string, mountpoint: string, options: Options): Promise<void> {
+  const mountOptions: MountOptions = {
+    passthrough: options.passthrough,
+    allowDevices: options.dev === true,
+    // As root a mounted root is there to run programs from; without root the kernel ignores the bits anyway.
+    allowSetuid: options.nosuid !== true && process.geteuid?.() === 0,
+    ...(options.trace === undefined ? {} : { trace: options.trace }),
+    signal: interrupted,
+  };
+  await withStore(options, async (store) => {
+    if (options.foreground !== true) {
+      report(await spawnServer(store, image, mountpoint, mountOptions), options);
+      return;
+    }
+    const mounted = await mount(store, image, mountpoint, mountOptions);
+    report(mounted.info, options);
+    if (options.quiet !== true && options.json !== true) note('Ctrl-C unmounts');
+    // A user of the mount must not keep Ctrl-C from ending it.
+    const stop = (): void => void mounted.unmount({ lazy: true });
+    if (interrupted.aborted) stop();
+    else interrupted.addEventListener('abort', stop, { once: true });
+    await mounted.finished;
+  });
+}
+
+function report(info: MountInfo, options: Options): void {
+  if (options.json === true) return printJson(info);
+  if (options.quiet === true) return;
+  print(`${info.ref} is mounted on ${info.mountpoint}`);
+  if (options.verbose !== true) return;
+  print(`  image        ${info.image}`);
+  print(`  server       process ${info.pid}`);
+  print(`  mounted by   ${info.transport === 'kernel' ? 'mount(2)' : 'fusermount3'}`);
+  print(`  passthrough  ${info.passthrough ? 'yes' : 'no'}: ${info.passthroughReason}`);
+}

@@ -1,0 +1,68 @@
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const;
+
+/** A number of bytes for people, in powers of 1000 as `docker images` shows it. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return unit === 0
+    ? `${value} B`
+    : `${value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : value.toFixed(0)} ${UNITS[unit]}`;
+}
+
+/** Bytes from text: `500`, `64k`, `1.5G`, `10GiB`. Letters count in powers of 1024. Undefined when it is no size. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?$/i.exec(text.trim());
+  if (match === null) return undefined;
+  const power = ['', 'k', 'm', 'g', 't', 'p'].indexOf((match[2] ?? '').toLowerCase());
+  const size = Math.floor(Number(match[1]) * 1024 ** power);
+  return Number.isSafeInteger(size) ? size : undefined;
+}
+
+/** The first 12 hex digits of a digest, as people know them from docker. */
+export function shortDigest(digest: string): string {
+  return digest.replace(/^sha256:/, '').slice(0, 12);
+}
+
+/** How long ago, in the largest unit that fits. */
+export function formatAge(iso: string | undefined, now = Date.now()): string {
+  if (iso === undefined) return '-';
+  const seconds = (now - Date.parse(iso)) / 1000;
+  if (!Number.isFinite(seconds)) return '-';
+  const steps: readonly (readonly [number, string])[] = [
+    [60, 'second'],
+    [60, 'minute'],
+    [24, 'hour'],
+    [30, 'day'],
+    [12, 'month'],
+    [Number.POSITIVE_INFINITY, 'year'],
+  ];
+  let value = Math.max(0, seconds);
+  for (const [size, name] of steps) {
+    if (value < size) {
+      const whole = Math.floor(value);
+      return `${whole} ${name}${whole === 1 ? '' : 's'} ago`;
+    }
+    value /= size;
+  }
+  return '-';
+}
+
+/** Rows as aligned columns; a column of numbers is given as `right`. The last column is not padded. */
+export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) =>
+          right.includes(i) ? cell.padStart(widths[i]) : i === row.length - 1 ? cell : cell.padEnd(widths[i]),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
