@@ -1,0 +1,42 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { has, run } from './programs.js';
+
+/** Where benchmarks write. */
+export interface Area {
+  readonly folder: string;
+  /** A new empty folder in it. */
+  make(name: string): string;
+  release(): void;
+}
+
+/**
+ * A fresh ext4 filesystem on a loop device where we may have one: on a used one the cost of making files depends on what
+ * was deleted in the last minutes. Otherwise a temporary folder.
+ */
+export function openArea(gigabytes: number): Area {
+  const base = mkdtempSync(join(tmpdir(), 'layerfs-bench-'));
+  const folder = join(base, 'area');
+  mkdirSync(folder);
+  const image = join(base, 'ext4.img');
+  const own = process.geteuid?.() === 0 && has('mkfs.ext4');
+  if (own) {
+    run('truncate', '-s', `${gigabytes}G`, image);
+    run('mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image);
+    run('mount', '-o', 'loop', image, folder);
+  }
+  let sequence = 0;
+  return {
+    folder,
+    make(name) {
+      const made = join(folder, `${name}-${sequence++}`);
+      mkdirSync(made);
+      return made;
+    },
+    release() {
+      if (own) run('umount', folder);
+      rmSync(base, { recursive: true, force: true });
+    },
+  };
+}
