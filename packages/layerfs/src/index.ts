@@ -26,5 +26,7 @@ export type {
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
 export type { DropResult, GcResult, RemoveResult } from './store/image/remove.js';
 export type { ImageUsage, Usage } from './store/image/usage.js';
+export type { CheckoutOptions, CheckoutProgress, CheckoutResult } from './store/output/checkout.js';
+export { REBUILT_FROM, type ExportOptions, type ExportProgress, type ExportResult } from './store/output/export.js';
 export * from './mount/index.js';
 export { modeText } from './mount/explain/explanation.js';

@@ -123,10 +123,18 @@ export class Meta {
   transaction<T>(action: (writer: MetaWriter) => T): T {
     return this.#env.transactionSync(() =>
       action({
-        setName: (name, digest) => void this.#names.putSync(name, digest),
-        removeName: (name) => void this.#names.removeSync(name),
-        setImage: (image) => void this.#images.putSync(image.digest, image),
-        removeImage: (digest) => void this.#images.removeSync(digest),
+        setName: (name, digest) => {
+          this.#names.putSync(name, digest);
+        },
+        removeName: (name) => {
+          this.#names.removeSync(name);
+        },
+        setImage: (image) => {
+          this.#images.putSync(image.digest, image);
+        },
+        removeImage: (digest) => {
+          this.#images.removeSync(digest);
+        },
         addLayer: (diffID, layer, objects) => {
           this.#layers.putSync(diffID, layer);
           this.#count(objects);
@@ -135,8 +143,12 @@ export class Meta {
           this.#layers.removeSync(diffID);
           return this.#uncount(objects);
         },
-        setBlob: (digest, blob) => void this.#blobs.putSync(digest, blob),
-        removeBlob: (digest) => void this.#blobs.removeSync(digest),
+        setBlob: (digest, blob) => {
+          this.#blobs.putSync(digest, blob);
+        },
+        removeBlob: (digest) => {
+          this.#blobs.removeSync(digest);
+        },
       }),
     );
   }

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import type { ChainID, Digest, DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
 import { utf8ToLatin1 } from '../core/bytes.js';
@@ -37,6 +37,8 @@ import type { ImportOptions, ImportResult } from './import/progress.js';
 import { sweepStore } from './import/sweep.js';
 import { lockFile } from './locks.js';
 import { Meta } from './meta.js';
+import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './output/checkout.js';
+import { exportImage, type ExportOptions, type ExportResult } from './output/export.js';
 import { defaultRoot, StorePaths } from './paths.js';
 import type { ImportInput } from './source/open.js';
 import { ensureChain, openTree, type MappedTree } from './trees.js';
@@ -108,6 +110,35 @@ export class Store {
   import(input: ImportInput, options: ImportOptions = {}): Promise<ImportResult> {
     const what = typeof input === 'string' ? input : 'the input';
     return this.#try(`importing ${what}`, () => importImages(this.#context, input, options));
+  }
+
+  /**
+   * Writes an image as an OCI layout: to a folder that is new or empty, to a file whose name ends in `.tar`, or as a tar to
+   * a stream. All digests are the ones that it came with; where compressed blobs were dropped, the layers are uncompressed
+   * and a new manifest says so.
+   */
+  export(ref: string, out: string | Writable, options: ExportOptions = {}): Promise<ExportResult> {
+    return this.#try(`exporting ${ref}`, () =>
+      this.#shared(options.signal, () => exportImage(this.#context, findImage(this.#context.meta, ref), out, options)),
+    );
+  }
+
+  /** Writes an image's files to a folder that is new or empty. */
+  checkout(ref: string, folder: string, options: CheckoutOptions = {}): Promise<CheckoutResult> {
+    return this.#try(`checking out ${ref}`, () =>
+      this.#shared(options.signal, async () => {
+        const { record } = findImage(this.#context.meta, ref);
+        const diffIDs = record.layers.map(({ diffID }) => diffID);
+        const path = ensureChain(this.#context, record.chainID, diffIDs);
+        // Names become paths here: only a tree that was checked through is good enough.
+        const { tree, unmap } = openTree(path, this.#context.xxhash);
+        try {
+          return await checkoutTree(tree, this.paths, folder, options);
+        } finally {
+          unmap();
+        }
+      }),
+    );
   }
 
   /** All images, sorted by name. */
@@ -220,14 +251,7 @@ export class Store {
 
   /** Runs something while nothing can be removed from the store. */
   shared<T>(action: () => Promise<T>): Promise<T> {
-    return this.#try('using the store', async () => {
-      const lock = await lockFile(this.paths.lock, 'shared');
-      try {
-        return await action();
-      } finally {
-        lock.release();
-      }
-    });
+    return this.#try('using the store', () => this.#shared(undefined, action));
   }
 
   /** Lets go of the metadata. Trees that were handed out stay valid. */
@@ -237,6 +261,15 @@ export class Store {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #shared<T>(signal: AbortSignal | undefined, action: () => Promise<T>): Promise<T> {
+    const lock = await lockFile(this.paths.lock, 'shared', signal);
+    try {
+      return await action();
+    } finally {
+      lock.release();
+    }
   }
 
   #map(path: string): MappedTree {

@@ -15,7 +15,7 @@ export interface MappedTree {
   readonly tree: Tree;
   readonly path: string;
   /** The tree must not be touched afterwards. */
-  unmap(): void;
+  readonly unmap: () => void;
 }
 
 /** Maps a tree file. @throws LayerfsError not-found, corrupt naming the file */

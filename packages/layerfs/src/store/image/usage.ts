@@ -44,7 +44,8 @@ export function storeUsage(context: StoreContext): Usage {
   for (const [index, record] of records.entries()) {
     for (const { diffID } of record.layers) {
       const list = lists.get(diffID);
-      for (let i = 0; list !== undefined && i < list.count; i++) {
+      if (list === undefined) continue;
+      for (let i = 0; i < list.count; i++) {
         const key = list.digest(i).toString('latin1');
         const owner = owners.get(key);
         if (owner?.image === index) continue;
@@ -61,7 +62,8 @@ export function storeUsage(context: StoreContext): Usage {
     const seen = new Set<string>();
     for (const { diffID } of record.layers) {
       const list = lists.get(diffID);
-      for (let i = 0; list !== undefined && i < list.count; i++) {
+      if (list === undefined) continue;
+      for (let i = 0; i < list.count; i++) {
         const key = list.digest(i).toString('latin1');
         if (seen.has(key)) continue;
         seen.add(key);

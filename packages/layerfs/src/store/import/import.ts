@@ -146,29 +146,29 @@ async function readLayers(
     );
   }
   const left = queue.filter((entry) => !take(entry));
-  let failure: { error: unknown } | undefined;
+  const failures: unknown[] = [];
   const worker = async (): Promise<void> => {
-    for (let next = left.shift(); next !== undefined && failure === undefined; next = left.shift()) {
+    for (let next = left.shift(); next !== undefined && failures.length === 0; next = left.shift()) {
       const { job, same } = next;
       let done = 0;
       tell(job, 'reading', 0);
       try {
         const read = await readLayer(work, job.layer, job.index, (bytes) => {
           // The other one failed: no use in going on.
-          if (failure !== undefined) throw new LayerfsError('aborted', 'another layer failed');
+          if (failures.length > 0) throw new LayerfsError('aborted', 'another layer failed');
           done += bytes;
           tell(job, 'reading', done);
         });
         for (const layer of same) results.set(layer, read);
       } catch (error) {
-        failure ??= { error };
+        failures.push(error);
         return;
       }
       tell(job, 'done', done);
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, () => worker()));
-  if (failure !== undefined) throw (failure as { error: unknown }).error;
+  if (failures.length > 0) throw failures[0];
   return results;
 }
 

@@ -54,8 +54,10 @@ function layerFolders(session: string): string[] {
 /** Objects that an unrecorded layer brought and no other layer counts go with it. */
 function removeOrphanLayer({ paths, meta, xxhash }: StoreContext, folder: string): void {
   const list = readList(join(folder, 'objects'), xxhash);
-  for (let i = 0; list !== undefined && i < list.count; i++) {
-    if (meta.objectCount(list.digest(i)) === 0) rmSync(paths.object(list.hex(i)), { force: true });
+  const count = list?.count ?? 0;
+  for (let i = 0; i < count; i++) {
+    if (list !== undefined && meta.objectCount(list.digest(i)) === 0)
+      rmSync(paths.object(list.hex(i)), { force: true });
   }
   rmSync(folder, { recursive: true, force: true });
 }

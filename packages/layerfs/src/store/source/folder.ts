@@ -46,11 +46,11 @@ const SLASH = Buffer.from('/');
 /** Paths below a folder as byte strings, parents first, in byte order; '' is the folder itself. */
 function* walk(root: Buffer): Generator<string> {
   yield '';
-  const stack: string[] = names(root, '').reverse();
+  const stack: string[] = names(root, '').toReversed();
   for (let path = stack.pop(); path !== undefined; path = stack.pop()) {
     yield path.replace(/\/$/, '');
     if (path.endsWith('/')) {
-      for (const name of names(root, path).reverse()) stack.push(name);
+      for (const name of names(root, path).toReversed()) stack.push(name);
     }
   }
 }

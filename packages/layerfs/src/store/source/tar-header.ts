@@ -61,7 +61,7 @@ function block(fields: TarHeaderFields, name: string, prefix: string, type: stri
   octal(header, 136, 12, Math.max(0, fields.mtimeSec));
   header.write(type, 156, 'latin1');
   header.write((fields.linkname ?? '').slice(0, 100), 157, 100, 'latin1');
-  header.write('ustar\0' + '00', 257, 'latin1');
+  header.write('ustar\x0000', 257, 'latin1');
   octal(header, 329, 8, fields.devmajor ?? 0);
   octal(header, 337, 8, fields.devminor ?? 0);
   header.write(prefix, 345, 155, 'latin1');
