@@ -106,8 +106,8 @@ class Unpacker implements TarHandler {
     const entry = this.#entry;
     if (large === undefined || entry === undefined) return;
     if (entry.sparse !== undefined) {
-      const last = entry.sparse.at(-1);
-      large.hole(entry.size - (last === undefined ? 0 : last.offset + last.length));
+      // Also behind an empty range at the very end, for which no content comes.
+      large.hole(entry.size - large.size);
     }
     this.#large = undefined;
     this.#finish(large.finish(), undefined);

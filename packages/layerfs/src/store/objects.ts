@@ -113,6 +113,11 @@ export class LargeObject {
     this.#done = done;
   }
 
+  /** Bytes so far, holes included. */
+  get size(): number {
+    return this.#size;
+  }
+
   write(bytes: Uint8Array): void {
     this.#hash.update(bytes);
     writeWithHoles(this.#fd, bytes, this.#size);
