@@ -27,8 +27,9 @@ export function copyObject(path: string, to: number, size: number): void {
     }
     // Small files are not worth the question.
     if (size > 65536 && clone(to, from)) return;
-    if (stats.blocks * 512 >= size) copyRange(from, to, 0, size);
-    else {
+    if (stats.blocks * 512 >= size) {
+      if (size <= 65536 || !kernelCopy(from, to, size)) copyRange(from, to, 0, size);
+    } else {
       ftruncateSync(to, size);
       for (let at = seekData(from, 0); at !== undefined && at < size;) {
         const end = Math.min(seekHole(from, at) ?? size, size);
@@ -57,7 +58,6 @@ function clone(to: number, from: number): boolean {
 }
 
 function copyRange(from: number, to: number, start: number, end: number): void {
-  if (start === 0 && end > 65536 && kernelCopy(from, to, end)) return;
   const buffer = scratch(Math.min(CHUNK, end - start));
   for (let at = start; at < end;) {
     const n = readSync(from, buffer, 0, Math.min(buffer.length, end - at), at);
