@@ -116,7 +116,8 @@ command(
   .option('--trace <file>', 'log each request with its duration')
   .option('--no-passthrough', 'serve file data from this process even where the kernel could')
   .option('--dev', 'let device files work')
-  .option('--nosuid', 'ignore setuid bits')
+  .option('--suid', 'let setuid programs and file capabilities work')
+  .option('--allow-other', 'without root: let other users in, too')
   .addOption(json());
 command('mounts', 'list the mounts', () => import('./commands/mount/mounts.js')).addOption(json());
 command('unmount <mountpoint>', 'unmount', () => import('./commands/mount/unmount.js'))

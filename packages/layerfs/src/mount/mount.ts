@@ -78,10 +78,17 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
   const info = await readyInfo(worker, exited);
   process.on('exit', atExit);
   const end = async (options?: UnmountOptions): Promise<void> => {
-    await unmount(plan.root, info.mountpoint, options);
+    try {
+      await unmount(plan.root, info.mountpoint, options);
+    } catch (error) {
+      // Somebody else was quicker, which is as good.
+      if (!(error instanceof LayerfsError) || error.code !== 'not-found') throw error;
+    }
     if (options?.lazy !== true) await finished;
   };
-  signal?.addEventListener('abort', () => void end({ lazy: true }), { once: true });
+  const abort = (): void => void end({ lazy: true });
+  if (signal?.aborted === true) abort();
+  signal?.addEventListener('abort', abort, { once: true });
   return { info, finished, unmount: end, [Symbol.asyncDispose]: () => end() };
 }
 

@@ -8,7 +8,8 @@ interface Options extends GlobalOptions {
   readonly trace?: string;
   readonly passthrough: boolean;
   readonly dev?: boolean;
-  readonly nosuid?: boolean;
+  readonly suid?: boolean;
+  readonly allowOther?: boolean;
   readonly json?: boolean;
 }
 
@@ -17,8 +18,8 @@ export async function run(image: string, mountpoint: string, options: Options): 
   const mountOptions: MountOptions = {
     passthrough: options.passthrough,
     allowDevices: options.dev === true,
-    // As root a mounted root is there to run programs from; without root the kernel ignores the bits anyway.
-    allowSetuid: options.nosuid !== true && process.geteuid?.() === 0,
+    allowSetuid: options.suid === true,
+    ...(options.allowOther === true ? { allowOther: true } : {}),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     signal: interrupted,
   };
