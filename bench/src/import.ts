@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,9 +12,9 @@ import { LAYERFS, has, missing, peakMemory, run, time } from './programs.js';
 /** Import of a Debian image into a new store, against unpacking it with the peers; then the memory it takes. */
 export async function benchImport(quick: boolean): Promise<Figure[]> {
   const image = quick ? 'mini' : 'debian';
-  const layout = testImage(image);
-  const blobs = layerBlobs(layout);
   const area = openArea(quick ? 4 : 30);
+  const { layout, archive } = baseLayer(testImage(image, 'multi'), area.make('source'));
+  const blobs = layerBlobs(layout);
   const containerd =
     has('ctr') && process.geteuid?.() === 0 ? await startContainerd(area.make('containerd')) : undefined;
   try {
@@ -39,7 +39,6 @@ export async function benchImport(quick: boolean): Promise<Figure[]> {
       });
     } else console.log(missing('umoci'));
     if (containerd !== undefined) {
-      const archive = testImage(image, 'oci-archive');
       let round = 0;
       subjects.push({
         name: 'ctr image import',
@@ -74,6 +73,25 @@ export async function benchImport(quick: boolean): Promise<Figure[]> {
     await containerd?.stop();
     area.release();
   }
+}
+
+/**
+ * The image's base layer as a layout and an archive of its own: a plain root filesystem. The layers above hold entries
+ * that not every peer can unpack.
+ */
+function baseLayer(multi: string, folder: string): { layout: string; archive: string } {
+  const layout = join(folder, 'layout');
+  cpSync(multi, layout, { recursive: true });
+  const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as {
+    manifests: { annotations?: Record<string, string> }[];
+  };
+  const key = 'org.opencontainers.image.ref.name';
+  index.manifests = index.manifests.filter((manifest) => manifest.annotations?.[key] === 'base');
+  for (const manifest of index.manifests) manifest.annotations = { [key]: 'latest' };
+  writeFileSync(join(layout, 'index.json'), JSON.stringify(index));
+  const archive = join(folder, 'archive.tar');
+  run('tar', '-C', layout, '-cf', archive, '.');
+  return { layout, archive };
 }
 
 /** A containerd of our own: its files in `folder`, its socket where the path is short enough. */

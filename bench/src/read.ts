@@ -1,16 +1,16 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { openArea } from './area.js';
 import { compare, type Figure } from './harness.js';
-import { layerfsPeer } from './mounts.js';
+import { layerfsPeer, overlayPeer } from './mounts.js';
 import { LAYERFS, run, timeScript } from './programs.js';
 
 const LINUX = new URL('../../packages/linux/dist/index.js', import.meta.url).href;
 
 const SEQUENTIAL = `
 import { openSync, readSync } from 'node:fs';
-const fd = openSync(process.argv[2]);
+const fd = openSync(process.argv[1]);
 const buffer = Buffer.alloc(1 << 20);
 const pass = () => { let at = 0; for (let n; (n = readSync(fd, buffer, 0, buffer.length, at)) > 0;) at += n; };
 pass();
@@ -20,7 +20,7 @@ console.log(performance.now() - started);`;
 
 const RANDOM = `
 import { openSync, fstatSync, readSync } from 'node:fs';
-const fd = openSync(process.argv[2]);
+const fd = openSync(process.argv[1]);
 const pages = fstatSync(fd).size / 4096;
 const buffer = Buffer.alloc(4096);
 let seed = 1;
@@ -33,7 +33,7 @@ console.log(performance.now() - started);`;
 const MAPPED = `
 import { openSync, fstatSync } from 'node:fs';
 import { mapFile } from '${LINUX}';
-const fd = openSync(process.argv[2]);
+const fd = openSync(process.argv[1]);
 const size = fstatSync(fd).size;
 let sum = 0;
 const pass = () => { const map = mapFile(fd, size); const bytes = new Uint8Array(map.buffer); for (let i = 0; i < size; i += 64) sum += bytes[i]; map.unmap(); };
@@ -58,9 +58,13 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
     const explained = JSON.parse(run(LAYERFS, '--root', store, 'explain', 'bench', '/data/file', '--json')) as {
       shown: { content: { file: string } };
     };
+    const { file } = explained.shown.content;
+    const overlay = process.geteuid?.() === 0 ? overlayPeer([dirname(file)]) : undefined;
+    const overlayMountpoint = area.make('overlay');
     const mountpoint = area.make('mnt');
     const peer = layerfsPeer(store, 'bench');
     await peer.mount(mountpoint);
+    await overlay?.mount(overlayMountpoint);
     try {
       const figures: Figure[] = [];
       for (const [name, script] of [
@@ -73,7 +77,10 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
             `${name}, ${megabytes} MiB`,
             [
               { name: 'layerfs mount', run: () => timeScript(script, join(mountpoint, 'data/file')) },
-              { name: 'the object itself', run: () => timeScript(script, explained.shown.content.file) },
+              { name: 'the object itself', run: () => timeScript(script, file) },
+              ...(overlay === undefined
+                ? []
+                : [{ name: overlay.name, run: () => timeScript(script, join(overlayMountpoint, basename(file))) }]),
             ],
             quick ? 2 : 7,
           )),
@@ -82,6 +89,7 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
       return figures;
     } finally {
       await peer.unmount(mountpoint);
+      await overlay?.unmount(overlayMountpoint);
     }
   } finally {
     area.release();

@@ -10,7 +10,7 @@ import { LAYERFS, dropCaches, memoryOf, missing, run, time, timeScript } from '.
 const STATS = 20_000;
 const STAT_SCRIPT = `
 import { readFileSync, statSync } from 'node:fs';
-const [root, list] = process.argv.slice(2);
+const [root, list] = process.argv.slice(1);
 const paths = readFileSync(list, 'latin1').split('\\n').filter(Boolean).map((path) => Buffer.from(root + '/' + path, 'latin1'));
 for (const path of paths.slice(0, 10)) statSync(path, { throwIfNoEntry: false });
 const started = performance.now();

@@ -46,6 +46,8 @@ const MOVE_MOUNT_F_EMPTY_PATH = 4;
 
 /** Attributes of mount_setattr(2). */
 export const MOUNT_ATTR = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, NOATIME: 0x10 } as const;
+/** All bits of {@link MOUNT_ATTR} that say how access times are kept: to be cleared when one is set. */
+const MOUNT_ATTR_ATIME_MASK = 0x70;
 
 /** open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount that `path` lies on, rooted at `path`. */
 export function openTreeClone(path: Path): number {
@@ -74,7 +76,8 @@ export function moveMount(fd: number, target: Path): void {
 export function openReadOnlyClone(path: Path): number {
   const fd = openTreeClone(path);
   try {
-    mountSetattr(fd, MOUNT_ATTR.RDONLY);
+    // Without NOATIME every read would try, and fail, to update an access time.
+    mountSetattr(fd, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOATIME, MOUNT_ATTR_ATIME_MASK);
   } catch (error) {
     close(fd);
     if (error instanceof ErrnoError) throw error;
