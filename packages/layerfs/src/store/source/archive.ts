@@ -127,8 +127,20 @@ export class Archive {
   }
 }
 
-/** Whether the first bytes of an uncompressed tar look like an image archive rather than a root filesystem. */
+/**
+ * Whether the first bytes of an uncompressed tar look like an image archive rather than a root filesystem. A guess:
+ * headers that it cannot follow are for whoever reads the whole tar to judge.
+ */
 export function looksLikeArchive(head: Uint8Array): boolean {
+  try {
+    return hasArchiveName(head);
+  } catch (error) {
+    if (error instanceof LayerfsError) return false;
+    throw error;
+  }
+}
+
+function hasArchiveName(head: Uint8Array): boolean {
   for (let at = 0; at + BLOCK <= head.length;) {
     const block = head.subarray(at, at + BLOCK);
     if (isZeroBlock(block)) return false;
