@@ -29,13 +29,12 @@ export function layerfsPeer(root: string, image: string, options: readonly strin
   };
 }
 
-/** Kernel overlayfs on unpacked lowers. */
+/** Kernel overlayfs on two or more unpacked lowers. */
 export function overlayPeer(lowers: readonly string[]): Peer {
   return {
     name: 'kernel overlayfs',
     async mount(mountpoint) {
-      const lowerdir = lowers.length === 1 ? `${lowers[0]}:${lowers[0]}` : lowers.join(':');
-      run('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${lowerdir}`, mountpoint);
+      run('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${lowers.join(':')}`, mountpoint);
       return Promise.resolve(undefined);
     },
     async unmount(mountpoint) {

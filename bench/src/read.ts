@@ -59,12 +59,12 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
       shown: { content: { file: string } };
     };
     const { file } = explained.shown.content;
-    const overlay = process.geteuid?.() === 0 ? overlayPeer([dirname(file)]) : undefined;
+    const overlay = process.geteuid?.() === 0 ? overlayPeer([dirname(file), area.make('empty')]) : undefined;
     const overlayMountpoint = area.make('overlay');
     const mountpoint = area.make('mnt');
     const peer = layerfsPeer(store, 'bench');
-    await peer.mount(mountpoint);
     await overlay?.mount(overlayMountpoint);
+    await peer.mount(mountpoint);
     try {
       const figures: Figure[] = [];
       for (const [name, script] of [

@@ -162,7 +162,7 @@ export const BAD_LAYERS: BadLayer[] = [
   one('an xattr with an empty name', /xattr/i, tarEntry({ name: 'v', pax: { 'SCHILY.xattr.': 'x' } })),
   one('an xattr name of 300 bytes', /xattr/i, tarEntry({ name: 'v', xattrs: { [`user.${'n'.repeat(300)}`]: 'x' } })),
   one('an xattr value of 100,000 bytes', /xattr/i, tarEntry({ name: 'v', xattrs: { 'user.v': 'x'.repeat(100_000) } })),
-  one('the root made a file', /root/i, { name: './', type: '0', form: 'ustar' }),
+  one('the root made a file', /root/i, { name: '.', type: '0', form: 'ustar' }),
   one('a hardlink in place of the root', /root|link/i, link('./', 'x', '1')),
   // A good layer that goes wrong only at its end: everything before it must disappear again.
   {

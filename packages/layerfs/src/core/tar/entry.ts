@@ -167,7 +167,16 @@ function sparseOf(
   if (major !== undefined && major !== '0') {
     throw new LayerfsError('unimplemented', `tar header at byte ${offset}: sparse format ${printable(major)}`);
   }
-  return paxRanges(records, offset);
+  const ranges = paxRanges(records, offset);
+  const count = pax.get('GNU.sparse.numblocks');
+  if (
+    ranges !== undefined &&
+    count !== undefined &&
+    paxNumber('GNU.sparse.numblocks', count, offset) !== ranges.length
+  ) {
+    throw new LayerfsError('corrupt', `sparse entry at byte ${offset}: ${ranges.length} ranges, ${count} promised`);
+  }
+  return ranges;
 }
 
 /** Extended attributes as GNU tar, bsdtar and Go write them: raw values, or libarchive's base64 ones. */

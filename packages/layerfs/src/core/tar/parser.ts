@@ -135,7 +135,10 @@ export class TarParser {
     this.#header = header;
     if (EntryReader.isMeta(header.type)) {
       if (header.size > MAX_META) {
-        throw new LayerfsError('corrupt', `tar header at byte ${start}: an extended header of ${header.size} bytes`);
+        throw new LayerfsError(
+          'corrupt',
+          `tar header at byte ${start}: an extended header of ${header.size} bytes is too large`,
+        );
       }
       this.#meta = new Uint8Array(header.size);
       this.#metaFill = 0;
