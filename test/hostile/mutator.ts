@@ -156,8 +156,8 @@ export function mutateJson(original: unknown, random: Random): string {
       }
       const kind = random.below(4);
       if (kind === 0) delete parent[key];
-      else if (kind === 1 && Array.isArray(parent)) parent.push(child);
-      else parent[key] = random.pick(VALUES);
+      else if (kind === 1 && Array.isArray(parent)) parent.push(structuredClone(child));
+      else parent[key] = structuredClone(random.pick(VALUES));
       break;
     }
   }

@@ -10,7 +10,8 @@ const PIECES = [
 const sparse = (name: string) => ({ name, realSize: 4096, pieces: PIECES });
 const MANY = Array.from({ length: 30 }, (_, index) => ({ offset: index * 1024, data: Buffer.alloc(512, index + 1) }));
 
-export function smallLayer(): Buffer {
+/** `alone`: without the link to a lower path, which would be refused where nothing lies below. */
+export function smallLayer(alone = false): Buffer {
   const entries: (TarEntry | Uint8Array[])[] = [
     { name: './', mode: 0o755 },
     globalHeader({ comment: 'global' }),
@@ -19,7 +20,7 @@ export function smallLayer(): Buffer {
     { name: 'dir/empty' },
     { name: 'dir/hard', type: '1', linkname: 'dir/file' },
     { name: 'dir/link', type: '2', linkname: '../target' },
-    { name: 'dir/below', type: '1', linkname: 'usr/lower' },
+    ...(alone ? [] : [{ name: 'dir/below', type: '1', linkname: 'usr/lower' }]),
     { name: `dir/${'p'.repeat(150)}`, data: 'pax name', mtime: '1.5', xattrs: { 'security.capability': NET_RAW } },
     { name: `dir/${'g'.repeat(150)}`, data: 'gnu name', form: 'gnu' },
     { name: `dir/gl`, type: '2', linkname: 'g'.repeat(150), form: 'gnu' },
