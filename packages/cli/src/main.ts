@@ -73,7 +73,11 @@ command(
   () => import('./commands/image/export.js'),
 ).addOption(json());
 command('images', 'list the images', () => import('./commands/image/images.js')).addOption(json());
-command('inspect <image>', "show an image's manifest, config and layers", () => import('./commands/image/inspect.js'));
+command(
+  'inspect <image>',
+  "show an image's manifest, config and layers",
+  () => import('./commands/image/inspect.js'),
+).addOption(new Option('--json', 'print JSON (it always does)'));
 command(
   'history <image>',
   'show how an image was made, newest step first',

@@ -8,7 +8,7 @@ interface Options extends GlobalOptions {
 
 /** `layerfs doctor`: exits with 0 whatever it finds; the checks are information, not a verdict. */
 export async function run(options: Options): Promise<void> {
-  const checks = await doctor(options.root ?? defaultRoot());
+  const checks = doctor(options.root ?? defaultRoot());
   if (options.json === true) return printJson(checks);
   const width = Math.max(...checks.map((check) => check.name.length));
   for (const check of checks) {
