@@ -40,6 +40,7 @@ export interface GcResult {
 export function removeImage(context: StoreContext, found: FoundImage, force: boolean): RemoveResult {
   const { meta } = context;
   const { record, name } = found;
+  sweepLocked(context);
   const names = namesOf(meta, record.digest);
   if (name !== undefined && names.length > 1) {
     meta.transaction((writer) => writer.removeName(name));
