@@ -50,7 +50,7 @@ async function expectMountEqualsUmoci(context: TestContext, name: ImageName, var
   const { path: layout } = await needImage(context, name, 'oci-gzip');
   const theirs = await umociTree(name, layout);
   // A store of its own for each variant: nothing comes from an earlier import.
-  const own = new Workplace();
+  const own = new Workplace({ disk: variant === 'oci-gzip' });
   try {
     const source = variant === 'multi' ? `${image.path}:latest` : image.path;
     await own.ok(['import', source, '--name', 'image']);

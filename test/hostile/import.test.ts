@@ -2,18 +2,18 @@
  * Bad layers and bad images: each is refused with an error that says what is wrong, by the library and by the command,
  * and the store is afterwards exactly as before.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LayerfsError, openStore, type Store } from 'layerfs';
 import { tarOf } from '../images/tar.js';
 import { layerfs } from '../support/cli.js';
+import { scratchFolder } from '../support/scratch.js';
 import { storeListing } from '../support/store-listing.js';
 import { BAD_IMAGES, soundLayout } from './bad-images.js';
 import { BAD_LAYERS } from './bad-layers.js';
 
-const work = mkdtempSync(join(tmpdir(), 'layerfs-hostile-'));
+const work = scratchFolder('layerfs-hostile-');
 const root = join(work, 'store');
 let store: Store;
 let folders = 0;

@@ -1,5 +1,5 @@
 /** Mountpoints and references that cannot be used: a clear error, an exit code, and no mount or process left. */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { layerfs } from '../support/cli.js';
@@ -14,9 +14,9 @@ beforeAll(async () => {
 });
 afterAll(() => place.remove());
 
-async function expectRefused(args: string[], says: RegExp, uid?: number): Promise<void> {
+async function expectRefused(args: string[], says: RegExp): Promise<void> {
   const before = mountsBelow(place.folder);
-  const { code, stdout, stderr } = await layerfs(args, { env: place.env, ...(uid === undefined ? {} : { uid }) });
+  const { code, stdout, stderr } = await layerfs(args, { env: place.env });
   expect(stderr).toMatch(says);
   expect(stderr).not.toMatch(/^ +at /m);
   expect(code).toBeGreaterThan(0);
@@ -50,11 +50,26 @@ test('a mountpoint in use already', async (context) => {
 
 test('a mountpoint that the user may not use', async (context) => {
   need(context, 'root');
-  const folder = place.newFolder('private');
-  mkdirSync(join(folder, 'inner'));
-  chmodSync(folder, 0o700);
-  chmodSync(place.folder, 0o755);
-  await expectRefused(['mount', 'mini', join(folder, 'inner')], /permission|not permitted|may not|denied/i, 65534);
+  const nobody = 65534;
+  const own = new Workplace();
+  try {
+    for (const folder of [own.folder, own.newFolder('others'), own.newFolder('private')]) chmodSync(folder, 0o755);
+    const [others, secret] = [join(own.folder, 'others-0'), join(own.folder, 'private-1')];
+    mkdirSync(join(secret, 'inner'));
+    chmodSync(secret, 0o700);
+    mkdirSync(own.root);
+    chownSync(own.root, nobody, nobody);
+    await own.ok(['import', (await testImage('mini')).path, '--name', 'mini'], { uid: nobody });
+    for (const mountpoint of [others, join(secret, 'inner')]) {
+      const { code, stderr } = await own.try(['mount', 'mini', mountpoint], { uid: nobody });
+      expect(stderr).toMatch(/permi(ssion|tted)|denied|no right|cannot be reached|not? .*writ/i);
+      expect(stderr).not.toMatch(/^ +at /m);
+      expect(code).toBeGreaterThan(0);
+    }
+    expect(mountsBelow(own.folder)).toEqual([]);
+  } finally {
+    await own.remove();
+  }
 });
 
 test('unmounting what is not mounted', async () => {

@@ -3,14 +3,14 @@
  * one of our errors, none crashes, hangs or reaches outside the store, and a refused one leaves nothing.
  * The parsers alone meet many more in mutated-parsers.test.ts.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LayerfsError, openStore, type Store } from 'layerfs';
 import { Layout, machine, MEDIA_TYPES, sha256 } from '../images/oci.js';
+import { scratchFolder } from '../support/scratch.js';
 import { mutateJson, mutateTar, Random } from './mutator.js';
 import { smallBase, smallLayer } from './small-layer.js';
 
@@ -19,8 +19,7 @@ const JSONS = 1500;
 /** One of these is far below a millisecond of work: a second means a loop that input can lengthen. */
 const LONGEST_MS = 5000;
 
-// In memory where possible: every import that succeeds syncs its filesystem.
-const work = mkdtempSync(join(readdirSync('/dev').includes('shm') ? '/dev/shm' : tmpdir(), 'layerfs-mutated-'));
+const work = scratchFolder('layerfs-mutated-');
 const root = join(work, 'store');
 let store: Store;
 

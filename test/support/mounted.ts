@@ -1,16 +1,23 @@
 /** A throw-away store, and mounts from it, through the `layerfs` command. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerfs, layerfsOk, type CliOptions } from './cli.js';
+import { scratchFolder } from './scratch.js';
 import { mountsBelow } from './store-listing.js';
 import { run } from '../images/oci.js';
 
 export class Workplace {
-  readonly folder = mkdtempSync(join(tmpdir(), 'layerfs-test-'));
-  readonly root = join(this.folder, 'store');
-  readonly env: Record<string, string> = { LAYERFS_ROOT: this.root };
+  readonly folder: string;
+  readonly root: string;
+  readonly env: Record<string, string>;
   #mounts = 0;
+
+  /** `disk`: on a real disk, also where there is memory enough. */
+  constructor(options: { disk?: boolean } = {}) {
+    this.folder = scratchFolder('layerfs-test-', options.disk);
+    this.root = join(this.folder, 'store');
+    this.env = { LAYERFS_ROOT: this.root };
+  }
 
   /** Runs a command on this store; it must succeed. */
   ok(args: string[], options: CliOptions = {}): Promise<string> {

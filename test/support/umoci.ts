@@ -1,13 +1,13 @@
 /** The trees that umoci unpacks, to compare with; and in what umoci 0.4.7 itself departs from the image. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Excuse } from '../compare/compare.js';
 import { run } from '../images/oci.js';
+import { scratchFolder } from './scratch.js';
 
 /** Unpacks an image of an OCI layout as root, into a folder that the caller removes with `remove`. */
 export async function umociUnpack(layout: string, tag = 'latest'): Promise<{ path: string; remove: () => void }> {
-  const folder = mkdtempSync(join(tmpdir(), 'layerfs-umoci-'));
+  const folder = scratchFolder('layerfs-umoci-');
   const path = join(folder, 'rootfs');
   await run('umoci', ['raw', 'unpack', '--image', `${layout}:${tag}`, path]);
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) };
