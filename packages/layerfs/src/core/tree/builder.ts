@@ -52,7 +52,7 @@ export class TreeBuilder {
     entries: new Entries(),
     strings: new BytePool(),
     xattrSets: new BytePool(),
-    objects: new BytePool(),
+    objects: new BytePool(8),
   };
   readonly #scratch = new Uint8Array(MAX_PATH);
   #finished = false;

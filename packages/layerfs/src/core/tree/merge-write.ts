@@ -31,7 +31,7 @@ export interface Plan {
 }
 
 export function writeMerged(stack: Stack, plan: Plan, hash: Xxh64): Uint8Array {
-  const objects = new BytePool();
+  const objects = new BytePool(8);
   const objectNumbers = numberObjects(stack, plan, objects);
   const { totals, sources } = stack;
   const file = new TreeFile({

@@ -28,6 +28,7 @@ export function randomSeed(): number {
 
 export class BytePool {
   readonly #seed = randomSeed();
+  readonly #hashed: number;
   #bytes = new Uint8Array(4096);
   /** Where string `id` starts; it ends where the next one starts. */
   #starts = new Uint32Array(256);
@@ -35,6 +36,11 @@ export class BytePool {
   /** Open addressing, id + 1, at most half full. */
   #slots = new Uint32Array(512);
   #count = 0;
+
+  /** `hashed`: how many leading bytes go into the hash table's hash; a few are enough for strings that are hashes. */
+  constructor(hashed = Infinity) {
+    this.#hashed = hashed;
+  }
 
   /** How many distinct strings there are; their numbers are `0 … count - 1`. */
   get count(): number {
@@ -85,7 +91,8 @@ export class BytePool {
 
   #hash(source: Uint8Array, length: number, from: number): number {
     let state = this.#seed;
-    for (let i = 0; i < length; i++) state = mix(state, source[from + i]);
+    const end = from + Math.min(length, this.#hashed);
+    for (let i = from; i < end; i++) state = mix(state, source[i]);
     return mix(state, length) >>> 0;
   }
 

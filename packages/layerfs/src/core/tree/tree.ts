@@ -257,22 +257,33 @@ export class Tree {
     const names = this.names;
     let low = this.firstDirent(ino);
     let high = low + this.childCount(ino);
+    // How many bytes the name shares with those just outside [low, high): all between share as many, so that the long
+    // common prefixes of big folders are compared once, not at every step.
+    let sharedLow = 0;
+    let sharedHigh = 0;
     while (low < high) {
       const middle = (low + high) >>> 1;
       const at = middle * DIRENT_WORDS;
-      let order = prefix - dirents[at + DIRENT.prefix];
-      if (order === 0) {
+      let shared = sharedLow < sharedHigh ? sharedLow : sharedHigh;
+      let order = shared < 4 ? prefix - dirents[at + DIRENT.prefix] : 0;
+      if (order !== 0) shared = Math.clz32(prefix ^ dirents[at + DIRENT.prefix]) >>> 3;
+      else {
         const otherStart = dirents[at + DIRENT.nameOffset];
         const otherLength = dirents[at + DIRENT.lengthTypeFlags] & 0xffff;
         if (otherStart + otherLength > names.length) throw this.#badName(middle);
-        const shared = length < otherLength ? length : otherLength;
-        let i = 4;
-        while (i < shared && bytes[start + i] === names[otherStart + i]) i++;
-        order = i < shared ? bytes[start + i] - names[otherStart + i] : length - otherLength;
+        const shorter = length < otherLength ? length : otherLength;
+        if (shared < 4) shared = 4;
+        while (shared < shorter && bytes[start + shared] === names[otherStart + shared]) shared++;
+        order = shared < shorter ? bytes[start + shared] - names[otherStart + shared] : length - otherLength;
+        if (order === 0) return middle;
       }
-      if (order === 0) return middle;
-      if (order < 0) high = middle;
-      else low = middle + 1;
+      if (order < 0) {
+        high = middle;
+        sharedHigh = shared;
+      } else {
+        low = middle + 1;
+        sharedLow = shared;
+      }
     }
     return -1;
   }
