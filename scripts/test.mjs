@@ -56,7 +56,7 @@ try {
 }
 const { skipped, problems } = counts;
 rmSync(work, { recursive: true, force: true });
-if (skipped.length > 0) console.log(`\nSkipped here:\n${skipped.map((line) => `  ${line}`).join('\n')}`);
+if (skipped.length > 0) console.log(['\nSkipped here:', ...skipped].join('\n  '));
 for (const trace of traces()) {
   if (before.has(trace)) continue;
   counts.failed++;

@@ -8,11 +8,9 @@ export const ROOT_ID = 1;
 /** struct fuse_in_header, struct fuse_out_header. */
 export const IN_HEADER_SIZE = 40;
 export const OUT_HEADER_SIZE = 16;
-/** struct fuse_attr (since 7.9), struct fuse_entry_out, struct fuse_attr_out, struct fuse_open_out. */
+/** struct fuse_attr (since 7.9) and struct fuse_entry_out. */
 export const ATTR_SIZE = 88;
 export const ENTRY_OUT_SIZE = 40 + ATTR_SIZE;
-export const ATTR_OUT_SIZE = 16 + ATTR_SIZE;
-export const OPEN_OUT_SIZE = 16;
 /** struct fuse_dirent without its name; names are padded to 8 bytes. */
 export const DIRENT_SIZE = 24;
 

@@ -93,8 +93,10 @@ export class TarParser {
       case 'trailer':
         this.#handler.literal(at === 0 ? chunk : chunk.subarray(at));
         return chunk.length - at;
+      case 'header':
+      case 'old-sparse':
+      case 'sparse-map':
       default:
-        // header, old-sparse and sparse-map: whole blocks.
         return this.#collectBlock(chunk, at);
     }
   }

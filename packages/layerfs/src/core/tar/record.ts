@@ -105,6 +105,7 @@ export function* readFrame(payload: Uint8Array, operations: number): Generator<R
     if (!Number.isSafeInteger(value)) throw new LayerfsError('corrupt', 'tar record: a number is out of range');
     return value;
   };
+  // eslint-disable-next-line no-unmodified-loop-condition -- varint() moves `at`
   while (at < operations) {
     const head = varint();
     if (head % 2 === 1) yield { kind: 'object', index: (head - 1) / 2, offset: varint(), length: varint() };

@@ -1,10 +1,12 @@
 /** Export: an image as an OCI layout, in a folder or in a tar, with the digests that it came with. */
 import { createHash } from 'node:crypto';
+import { once, type EventEmitter } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { pack, type Pack } from 'tar-stream';
 import { digestFromBytes, type Digest } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import { MEDIA_TYPE } from '../../core/oci/media-types.js';
@@ -14,7 +16,6 @@ import { hasBlob, readStoredBlob } from '../image/info.js';
 import type { FoundImage } from '../image/lookup.js';
 import type { ImageLayerRecord, ImageRecord } from '../meta.js';
 import { blobPath, sha256 } from '../source/blobs.js';
-import { padding, TAR_END, tarHeader } from '../source/tar-header.js';
 import { rebuildTar } from './rebuild.js';
 
 /** Options of an export. */
@@ -246,21 +247,42 @@ async function toFile(files: readonly File[], out: string): Promise<void> {
   }
 }
 
+/** The archive's own headers need not be exact, so tar-stream writes them. */
 async function writeTar(files: readonly File[], out: Writable): Promise<void> {
-  async function* bytes(): AsyncGenerator<Uint8Array> {
-    for (const path of ['blobs/', 'blobs/sha256/']) yield header(path, '5', 0o755, 0);
-    for (const file of files) {
-      yield header(file.path, '0', 0o644, file.size);
-      yield* file.content();
-      yield padding(file.size);
+  const archive = pack();
+  const fill = async (): Promise<void> => {
+    try {
+      const date = new Date(0);
+      for (const name of ['blobs/', 'blobs/sha256/'])
+        archive.entry({ name, type: 'directory', mode: 0o755, mtime: date });
+      for (const file of files) await addFile(archive, file, date);
+      archive.finalize();
+    } catch (error) {
+      archive.destroy(error instanceof Error ? error : new Error(String(error)));
+      throw error;
     }
-    yield TAR_END;
-  }
-  await pipeline(bytes, out);
+  };
+  const filled = fill();
+  // Whichever fails first is the reason; the other one then fails because of it.
+  const outcomes = await Promise.allSettled([filled, pipeline(archive as AsyncIterable<Uint8Array>, out)]);
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
-function header(path: string, type: '0' | '5', mode: number, size: number): Buffer {
-  return tarHeader({ path, type, mode, uid: 0, gid: 0, size, mtimeSec: 0 });
+async function addFile(archive: Pack, file: File, mtime: Date): Promise<void> {
+  let entry: ReturnType<Pack['entry']> | undefined;
+  const taken = new Promise<void>((resolve, reject) => {
+    entry = archive.entry({ name: file.path, size: file.size, mode: 0o644, mtime }, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(error);
+    });
+  });
+  // Reported by whoever waits for it below, or not at all when the content failed first.
+  taken.catch(() => undefined);
+  for await (const chunk of file.content()) {
+    if (entry?.write(chunk) === false) await once(entry as unknown as EventEmitter, 'drain');
+  }
+  entry?.end(undefined);
+  await taken;
 }
 
 function memory(path: string, bytes: Uint8Array): File {
