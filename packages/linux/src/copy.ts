@@ -46,3 +46,8 @@ export function seekData(fd: number, offset: number): number | undefined {
 export function seekHole(fd: number, offset: number): number | undefined {
   return seek(fd, offset, 4);
 }
+
+/** The length of a regular file, without the rest that stat would fetch; moves the file position. Throws ErrnoError. */
+export function fileSize(fd: number): number {
+  return check(lseekFunction(fd, 0, 2), 'lseek');
+}

@@ -20,9 +20,8 @@ export {
 } from './at.js';
 export { statx, type Statx } from './stat.js';
 export { getXattr, listXattrs, removeXattr, setXattr, type XattrTarget } from './xattr.js';
-export { FALLOC, copyFileRange, fallocate, ficlone, seekData, seekHole } from './copy.js';
+export { FALLOC, copyFileRange, fallocate, ficlone, fileSize, seekData, seekHole } from './copy.js';
 export { ioctl, ioctlInt } from './ioctl.js';
-export { FADV, fadvise } from './advise.js';
 export { syncfs } from './sync.js';
 export { LOCK, flock, tryFlock } from './lock.js';
 export { MADV, madvise, mapFile, type MappedFile } from './memory.js';

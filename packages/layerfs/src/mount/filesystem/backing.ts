@@ -1,6 +1,5 @@
-import { closeSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import { ErrnoError } from '@layerfs/linux';
+import { ErrnoError, close } from '@layerfs/linux';
 import type { ObjectFolder } from './objects.js';
 
 /** The kernel's side of passthrough: descriptors in, backing ids out (FUSE_DEV_IOC_BACKING_OPEN and _CLOSE). */
@@ -88,7 +87,7 @@ export class BackingPool {
       if (error instanceof ErrnoError) return 0;
       throw error;
     } finally {
-      closeSync(fd);
+      close(fd);
     }
   }
 }

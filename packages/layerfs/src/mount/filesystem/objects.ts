@@ -1,6 +1,5 @@
-import { closeSync, fstatSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import { AT_FDCWD, ErrnoError, O, errno, openat } from '@layerfs/linux';
+import { AT_FDCWD, ErrnoError, O, close, errno, fileSize, openat } from '@layerfs/linux';
 import type { Tree } from '../../core/tree/tree.js';
 
 /** Something an operator should know of: content that cannot be read. */
@@ -43,9 +42,9 @@ export class ObjectFolder {
    */
   open(index: number, size: number): number {
     const fd = this.openAny(index);
-    const found = fstatSync(fd).size;
+    const found = fileSize(fd);
     if (found === size) return fd;
-    closeSync(fd);
+    close(fd);
     throw this.#problem(index, `has ${String(found)} bytes, should have ${String(size)}`);
   }
 
@@ -61,7 +60,7 @@ export class ObjectFolder {
   }
 
   close(): void {
-    closeSync(this.#folder);
+    close(this.#folder);
   }
 
   #problem(index: number, problem: string): ErrnoError {
@@ -88,7 +87,7 @@ export class ObjectReader {
   /** @param limit at most so many descriptors */
   constructor(folder: ObjectFolder, limit: number) {
     this.#folder = folder;
-    this.#open = new LRUCache({ max: limit, dispose: (fd) => closeSync(fd) });
+    this.#open = new LRUCache({ max: limit, dispose: (fd) => close(fd) });
   }
 
   /**
