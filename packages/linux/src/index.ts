@@ -22,7 +22,7 @@ export { statx, type Statx } from './stat.js';
 export { getXattr, listXattrs, removeXattr, setXattr, type XattrTarget } from './xattr.js';
 export { FALLOC, copyFileRange, fallocate, ficlone, fileSize, seekData, seekHole } from './copy.js';
 export { ioctl, ioctlInt } from './ioctl.js';
-export { syncfs } from './sync.js';
+export { syncfs, syncfsAsync } from './sync.js';
 export { LOCK, flock, tryFlock } from './lock.js';
 export { MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { eventLoopFd } from './event-loop.js';

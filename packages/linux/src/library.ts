@@ -15,6 +15,18 @@ export function native(prototype: string): Native {
   return (...args) => (bound ??= libc.func(prototype) as unknown as Native)(...args);
 }
 
+/** As {@link native}, but the call runs in another thread. errno is that thread's and lost. */
+export function nativeAsync(prototype: string): (...args: unknown[]) => Promise<number> {
+  const bound = libc.func(prototype);
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      bound.async(...args, (error: Error | null, result: number) => {
+        if (error === null) resolve(result);
+        else reject(error);
+      });
+    });
+}
+
 /** A path as a NUL-terminated byte string; a NUL inside is refused, as Node does. */
 export function cPath(path: Path): Uint8Array {
   const bytes = typeof path === 'string' ? Buffer.from(path, 'utf8') : path;

@@ -63,11 +63,14 @@ export class Meta {
   constructor(folder: string) {
     // Without overlapping sync a transaction is on disk when it returns.
     this.#env = open({ path: folder, maxDbs: 16, overlappingSync: false });
-    this.#names = this.#env.openDB('names', { encoding: 'json' });
-    this.#images = this.#env.openDB('images', { encoding: 'json' });
-    this.#layers = this.#env.openDB('layers', { encoding: 'json' });
-    this.#blobs = this.#env.openDB('blobs', { encoding: 'json' });
-    this.#objects = this.#env.openDB('objects', { encoding: 'binary', keyEncoding: 'binary' });
+    // In one transaction: each would be synced by itself when it is made.
+    [this.#names, this.#images, this.#layers, this.#blobs, this.#objects] = this.#env.transactionSync(() => [
+      this.#env.openDB<Digest, string>('names', { encoding: 'json' }),
+      this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' }),
+      this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' }),
+      this.#env.openDB<BlobRecord, string>('blobs', { encoding: 'json' }),
+      this.#env.openDB<Buffer, Buffer>('objects', { encoding: 'binary', keyEncoding: 'binary' }),
+    ]);
   }
 
   /** All names with the manifest they stand for, sorted. */

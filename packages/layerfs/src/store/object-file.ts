@@ -1,9 +1,14 @@
-import { closeSync, existsSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Aligned runs of zeros of this many bytes become holes. */
 export const HOLE = 64 * 1024;
 export const ZEROS = Buffer.alloc(HOLE);
+
+/** Where an object waits in an ingest folder: in folders like those of the store, which can be moved as a whole. */
+export function ingestPlace(folder: string, hex: string): string {
+  return `${folder}/${hex.slice(0, 2)}/${hex.slice(2)}`;
+}
 
 /**
  * Writes one object into an ingest folder, unless it or the store has it. Returns whether it was written.
@@ -11,12 +16,16 @@ export const ZEROS = Buffer.alloc(HOLE);
  */
 export function writeObject(folder: string, objects: string, hex: string, bytes: Uint8Array): boolean {
   if (existsSync(`${objects}/${hex.slice(0, 2)}/${hex.slice(2)}`)) return false;
+  const place = ingestPlace(folder, hex);
   let fd: number;
   try {
-    fd = openSync(join(folder, hex), 'wx', 0o444);
+    fd = openSync(place, 'wx', 0o444);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return false;
+    if (code !== 'ENOENT') throw error;
+    mkdirSync(join(folder, hex.slice(0, 2)), { recursive: true, mode: 0o700 });
+    fd = openSync(place, 'wx', 0o444);
   }
   try {
     writeWithHoles(fd, bytes, 0);

@@ -1,12 +1,22 @@
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  unlinkSync,
+} from 'node:fs';
 import { createHash, type Hash } from 'node:crypto';
 import { opendir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { HOLE, ZEROS, writeObject, writeWithHoles } from './object-file.js';
+import { dirname, join } from 'node:path';
+import { HOLE, ZEROS, ingestPlace, writeObject, writeWithHoles } from './object-file.js';
 import { ObjectThread } from './object-thread.js';
 import type { StorePaths } from './paths.js';
+import { publishFolder } from './publish.js';
 
-const OBJECT_NAME = /^[0-9a-f]{64}$/;
+const PREFIX = /^[0-9a-f]{2}$/;
 /** After so many bytes a second thread pays: creating files is most of an import's work. */
 const THREAD_AFTER = 2 << 20;
 
@@ -70,30 +80,31 @@ export class ObjectWriter {
   /** Starts an object that is too large for memory; its name is known at the end. */
   create(): LargeObject {
     return new LargeObject(join(this.#folder, `large-${this.#sequence++}`), (path, hex, size) => {
-      const place = join(this.#folder, hex);
+      const place = ingestPlace(this.#folder, hex);
       if (existsSync(place) || existsSync(this.#paths.object(hex))) {
         unlinkSync(path);
         return;
       }
+      mkdirSync(dirname(place), { recursive: true, mode: 0o700 });
       renameSync(path, place);
       this.#newObjects++;
       this.#newBytes += size;
     });
   }
 
-  /** Moves the new objects to their place. They must be flushed, and durable. */
+  /**
+   * Moves the new objects to their place. They must be flushed, and durable. A folder that the store has not yet is moved
+   * as a whole: into an empty store that is a few hundred renames instead of one for each object.
+   */
   async publish(): Promise<void> {
-    // The folder is the list: a million names are not kept in memory.
-    for await (const { name } of await opendir(this.#folder, { bufferSize: 1024 })) {
-      if (!OBJECT_NAME.test(name)) continue;
-      const source = join(this.#folder, name);
-      const target = this.#paths.object(name);
-      try {
-        renameSync(source, target);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-        mkdirSync(join(this.#paths.objects, name.slice(0, 2)), { recursive: true, mode: 0o700 });
-        renameSync(source, target);
+    for (const prefix of readdirSync(this.#folder)) {
+      if (!PREFIX.test(prefix)) continue;
+      const from = join(this.#folder, prefix);
+      const to = join(this.#paths.objects, prefix);
+      if (publishFolder(from, to)) continue;
+      // The folder is the list: a million names are not kept in memory.
+      for await (const { name } of await opendir(from, { bufferSize: 1024 })) {
+        renameSync(join(from, name), join(to, name));
       }
     }
   }
@@ -144,16 +155,5 @@ export class LargeObject {
   /** Gives up; the file goes with the ingest folder. */
   abort(): void {
     closeSync(this.#fd);
-  }
-}
-
-/** Size of an object's content and of what it takes on disk, in bytes; undefined when it is missing. */
-export function objectUsage(path: string): { size: number; disk: number } | undefined {
-  try {
-    const stats = statSync(path);
-    return { size: stats.size, disk: stats.blocks * 512 };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { mapFile } from '@layerfs/linux';
@@ -9,6 +9,7 @@ import { Tree } from '../core/tree/tree.js';
 import type { StoreContext } from './context.js';
 import { isErrno } from './errors.js';
 import type { Xxhash } from './hash.js';
+import { publishFolder } from './publish.js';
 
 /** A tree that lies in a file and is read where it lies. */
 export interface MappedTree {
@@ -91,15 +92,4 @@ export function ensureChain({ paths, xxhash }: StoreContext, chainID: ChainID, d
     rmSync(temporary, { recursive: true, force: true });
   }
   return target;
-}
-
-/** Renames a folder into place unless one is there: then that one is as good. @returns whether it was moved */
-export function publishFolder(from: string, to: string): boolean {
-  try {
-    renameSync(from, to);
-    return true;
-  } catch (error) {
-    if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false;
-    throw error;
-  }
 }

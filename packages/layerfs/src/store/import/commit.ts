@@ -1,11 +1,11 @@
-import { closeSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { syncfs } from '@layerfs/linux';
 import type { ChainID, Digest } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
 import type { ImageRecord } from '../meta.js';
 import type { ObjectWriter } from '../objects.js';
-import { publishFolder } from '../trees.js';
+import { publishFolder } from '../publish.js';
+import type { Disk } from './disk.js';
 import type { ReadLayer } from './layer.js';
 
 /** An image whose layers are read. */
@@ -25,11 +25,13 @@ export interface Addition {
   readonly objects: ObjectWriter;
   /** The session's folder. */
   readonly folder: string;
+  readonly disk: Disk;
 }
 
 /**
- * Makes an import permanent. Data is made durable first, then moved to where it belongs, then its names are made durable,
- * then one transaction tells of it: whoever reads the transaction's result finds all that it names, also after power loss.
+ * Makes an import permanent, whose layers are durable by now. They are moved to where they belong, then all names and the
+ * rest are made durable, then one transaction tells of it: whoever reads the transaction's result finds all that it names,
+ * also after power loss.
  */
 export async function commit(context: StoreContext, addition: Addition): Promise<void> {
   const { paths, meta } = context;
@@ -39,14 +41,13 @@ export async function commit(context: StoreContext, addition: Addition): Promise
     blobs.set(record.config, writeBlob(join(addition.folder, `config-${index}`), config));
   }
   for (const { digest, blobFile } of addition.layers) if (blobFile !== undefined) blobs.set(digest, blobFile);
-  syncStore(paths.root);
   await addition.objects.publish();
   for (const { diffID, folder } of addition.layers) {
     if (folder !== undefined) publishFolder(folder, paths.layer(diffID));
   }
   for (const [chainID, folder] of addition.chains) publishFolder(folder, dirname(paths.chainTree(chainID)));
   for (const [digest, file] of blobs) renameSync(file, paths.blob(digest));
-  syncStore(paths.root);
+  await addition.disk.sync();
   meta.transaction((writer) => {
     for (const { diffID, digest, size, mediaType, record, unpacked, blobFile } of addition.layers) {
       // Another importer may have been first; then its count is the one.
@@ -64,13 +65,4 @@ export async function commit(context: StoreContext, addition: Addition): Promise
 function writeBlob(path: string, bytes: Uint8Array): string {
   writeFileSync(path, bytes, { flag: 'wx', mode: 0o400 });
   return path;
-}
-
-function syncStore(root: string): void {
-  const fd = openSync(root, 'r');
-  try {
-    syncfs(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -17,6 +17,7 @@ import { openSource, type ImportInput } from '../source/open.js';
 import type { Source, SourceImage, SourceLayer } from '../source/source.js';
 import { chainOf, writeMergedTree } from '../trees.js';
 import { commit, type FinishedImage } from './commit.js';
+import { Disk } from './disk.js';
 import { lockLayer, type LayerLock } from './layer-lock.js';
 import { knownLayer, readLayer, type LayerWork, type ReadLayer } from './layer.js';
 import type { ImportedImage, ImportOptions, ImportProgress, ImportResult } from './progress.js';
@@ -49,6 +50,7 @@ export async function importImages(
   let failed = true;
   const session = openIngest(paths.ingest);
   const objects = new ObjectWriter(paths, session.folder);
+  const disk = new Disk(paths.root);
   try {
     const source = await openSource(input, session.folder, {
       ...(name === undefined ? {} : { name }),
@@ -63,11 +65,23 @@ export async function importImages(
       signal: options.signal,
     };
     const layers = await readLayers(work, source, locks, options.onProgress ?? (() => undefined));
+    disk.quiet();
     const images = source.images.map((image) => finishImage(image, layers));
+    const durable = disk.sync();
+    // Meanwhile; what is wrong here is told first.
+    durable.catch(() => undefined);
     const chains = mergeChains(context, session.folder, images, [...layers.values()]);
+    await durable;
     checkAborted(options.signal);
     publishing = true;
-    await commit(context, { images, layers: distinct([...layers.values()]), chains, objects, folder: session.folder });
+    await commit(context, {
+      images,
+      layers: distinct([...layers.values()]),
+      chains,
+      objects,
+      folder: session.folder,
+      disk,
+    });
     failed = false;
     const notes = [...source.notes];
     for (const message of notes) options.onProgress?.({ kind: 'note', message });
@@ -76,6 +90,7 @@ export async function importImages(
     return { images: imported, newObjects: objects.newObjects, newBytes: objects.newBytes, notes };
   } finally {
     await objects.close();
+    await disk.close();
     for (const held of locks) held.release();
     if (failed && publishing) {
       session.abandon();

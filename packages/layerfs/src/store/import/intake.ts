@@ -28,6 +28,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
   #size = 0;
   #ended = false;
   #file: FileHandle | undefined;
+  #writing: Promise<void> | undefined;
 
   constructor(source: AsyncIterable<Uint8Array>, options: IntakeOptions) {
     this.#source = source[Symbol.asyncIterator]();
@@ -68,10 +69,14 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
     if (size !== undefined && this.#size + value.length > size) {
       throw new LayerfsError('corrupt', `${this.#options.what} has more than the ${size} bytes of its descriptor`);
     }
-    this.#hash.update(value);
-    for (let at = 0; this.#file !== undefined && at < value.length;) {
-      at += (await this.#file.write(value, at, value.length - at)).bytesWritten;
+    // Written while it is hashed and read by others; one piece at a time.
+    await this.#writing;
+    if (this.#file !== undefined) {
+      this.#writing = writeAll(this.#file, value);
+      // A failure is waited for with the next piece.
+      this.#writing.catch(() => undefined);
     }
+    this.#hash.update(value);
     this.#size += value.length;
     this.#options.onBytes(value.length);
     return { done: false, value };
@@ -80,6 +85,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
   /** Reads what is left and verifies. @throws LayerfsError corrupt when size or digest are not as expected */
   async finish(): Promise<{ digest: Digest; size: number }> {
     while (!this.#ended) await this.#next();
+    await this.#writing;
     await this.#file?.close();
     this.#file = undefined;
     const { what, size, digest } = this.#options;
@@ -95,10 +101,16 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
 
   /** Lets go of everything, finished or not. */
   async close(): Promise<void> {
+    // Its error was told where it was waited for, or there is another one to tell.
+    await this.#writing?.catch(() => undefined);
     await this.#file?.close();
     this.#file = undefined;
     await this.#source.return?.();
   }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
 }
 
 /**

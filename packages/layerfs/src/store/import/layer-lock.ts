@@ -58,11 +58,6 @@ class HeldLock implements LayerLock {
   }
 }
 
-/** Removes lock files of importers that are gone. Call with the store's exclusive lock. */
-export function removeLayerLock(path: string): void {
-  unlinkSync(path);
-}
-
 function isSame(fd: number, path: string): boolean {
   try {
     return fstatSync(fd).ino === statSync(path).ino;

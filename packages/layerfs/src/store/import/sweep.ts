@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Digest, DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
+import { readPins } from '../image/pins.js';
 import { sweepIngest, tryLockFile } from '../locks.js';
 import { ObjectList } from '../object-list.js';
 
@@ -40,8 +41,11 @@ export function sweepLocked(context: StoreContext): void {
   for (const folder of orphans) removeOrphanLayer(context, folder);
   sweepIngest(paths.ingest);
   sweepBlobs(context);
+  const chains = new Set<string>(context.meta.images().map(({ chainID }) => chainID));
+  for (const pin of readPins(paths)) chains.add(pin.chainID);
   for (const name of readdirSync(paths.chains)) {
-    if (!HEX.test(name)) rmSync(join(paths.chains, name), { recursive: true, force: true });
+    // One that was just moved here may not have reached the disk.
+    if (!chains.has(`sha256:${name}`)) rmSync(join(paths.chains, name), { recursive: true, force: true });
   }
 }
 
