@@ -1,5 +1,5 @@
 /** Says why a test cannot run here, so that it is skipped with a reason that is printed. */
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'vitest';
 import { ImageUnavailable, testImage, type ImageName, type TestImage, type Variant } from '../images/index.js';
@@ -18,13 +18,26 @@ function has(program: string): boolean {
   );
 }
 
+function whyNoFuse(): string | undefined {
+  if (!existsSync('/dev/fuse')) return 'needs /dev/fuse';
+  if (process.getuid?.() !== 0 && !has('fusermount3')) return 'needs fusermount3 (apt install fuse3)';
+  try {
+    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EACCES') return 'may not open /dev/fuse';
+    throw error;
+  }
+  return undefined;
+}
+
 /** `root`, `fuse` (the device), or names of programs: the reason why not, when one is missing. */
 export function missing(...things: string[]): string | undefined {
   for (const thing of things) {
     if (thing === 'root') {
       if (process.getuid?.() !== 0) return 'needs root';
     } else if (thing === 'fuse') {
-      if (!existsSync('/dev/fuse')) return 'needs /dev/fuse';
+      const reason = whyNoFuse();
+      if (reason !== undefined) return reason;
     } else if (!has(thing)) {
       return `needs ${thing} (apt install ${PACKAGES[thing] ?? thing})`;
     }
