@@ -1,0 +1,40 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { doctor } from '../doctor.js';
+import { compareVersions } from './check.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'layerfs-doctor-test-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+it('compares versions by number', () => {
+  expect(
+    [
+      compareVersions('6.18.44-x', '6.9'),
+      compareVersions('6.8', '6.9'),
+      compareVersions('6.9', '6.9.0'),
+      compareVersions('20.9.1', '20.12'),
+    ].map(Math.sign),
+  ).toEqual([1, -1, 0, -1]);
+});
+
+it('says something of everything, and leaves nothing behind', () => {
+  const checks = doctor(folder);
+  for (const name of ['Node.js', 'Linux kernel', '/dev/fuse', 'fusermount3', 'Store folder', 'Reflinks', 'Mounts']) {
+    expect(checks.map((check) => check.name)).toContain(name);
+  }
+  for (const { detail, hint, ok } of checks) {
+    expect(detail).toMatch(/\S.*[.!]$/s);
+    expect(ok === false && hint === undefined && !detail.startsWith('Failed')).toBe(false);
+  }
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+it('bears a store that is not there yet', () => {
+  const store = doctor(join(folder, 'not/yet')).find((check) => check.name === 'Store folder');
+  expect(store?.detail).toContain('(not made yet)');
+});
