@@ -1,9 +1,10 @@
-import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, linkSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { mapFile } from '@layerfs/linux';
 import { chainIDs, type ChainID, type DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
+import { ROOT } from '../core/tree/format.js';
 import { mergeTrees } from '../core/tree/merge.js';
 import { Tree } from '../core/tree/tree.js';
 import type { StoreContext } from './context.js';
@@ -52,11 +53,18 @@ export function chainOf(diffIDs: readonly DiffID[]): ChainID {
   return chain;
 }
 
-/** Merges layer trees, lowest first, and writes the result to a new file. */
+/**
+ * Merges layer trees, lowest first, and writes the result to a new file. A single layer that hides nothing and stands on
+ * nothing is its own result: then the file is the same one.
+ */
 export function writeMergedTree(layerTrees: readonly string[], target: string, xxhash: Xxhash): void {
   const mapped: MappedTree[] = [];
   try {
     for (const path of layerTrees) mapped.push(openTree(path));
+    if (mapped.length === 1 && isSelfContained(mapped[0].tree)) {
+      linkSync(mapped[0].path, target);
+      return;
+    }
     const merged = mergeTrees(
       mapped.map(({ tree }) => tree),
       { hash: xxhash },
@@ -65,6 +73,12 @@ export function writeMergedTree(layerTrees: readonly string[], target: string, x
   } finally {
     for (const { unmap } of mapped) unmap();
   }
+}
+
+function isSelfContained(tree: Tree): boolean {
+  for (let d = 0; d < tree.direntCount; d++) if (tree.isWhiteout(d) || tree.isLowerLink(d)) return false;
+  for (let ino = ROOT; ino <= tree.inodeCount; ino++) if (tree.isOpaque(ino) || tree.isImplied(ino)) return false;
+  return true;
 }
 
 /**

@@ -56,7 +56,7 @@ describe('every kind of source gives the same tree', () => {
     expect(readdirSync(join(here.root, 'ingest'))).toEqual([]);
   });
 
-  test('tars of a here.root filesystem, as file and as stream, and a folder', async () => {
+  test('tars of a root filesystem, as file and as stream, and a folder', async () => {
     await here.store.import(here.file(BASE, 'plain.tar'));
     await here.store.import(here.file(gzipSync(BASE), 'packed.tar.gz'));
     await here.store.import(Readable.from([BASE.subarray(0, 700), BASE.subarray(700)]), { name: 'stream' });
