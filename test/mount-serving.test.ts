@@ -51,7 +51,7 @@ describe.skipIf(reason !== undefined).each([
   ['with passthrough', true],
   ['without passthrough', false],
 ])('a mounted tree %s', (_, passthrough) => {
-  const source = new TreeSource();
+  let source: TreeSource;
   const mounted: string[] = [];
   let at = '';
   async function mountIt(options: MountOptions = {}): Promise<string> {
@@ -62,6 +62,7 @@ describe.skipIf(reason !== undefined).each([
     return folder;
   }
   beforeAll(async () => {
+    source = new TreeSource();
     source
       .add('dir', { mode: 0o041777, uid: 1, gid: 2, mtimeSec: -5, mtimeNsec: 999_999_999 })
       .add('dir/file', { mode: 0o104755, uid: 4_000_000_000, gid: 3, mtimeSec: 2 ** 33, content: 'hello' })

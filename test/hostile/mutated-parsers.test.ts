@@ -13,6 +13,7 @@ import { mutateTar, Random } from './mutator.js';
 import { smallBase, smallLayer } from './small-layer.js';
 
 const TARS = 20_000;
+const TREES = 5000;
 const LONGEST_MS = 2000;
 
 /** Stands for xxh64: the check must only notice changes, and here nothing changes. */
@@ -89,3 +90,36 @@ test(`${TARS} damaged tars`, { timeout: 300_000 }, () => {
   expect(reasons.size).toBeGreaterThan(30);
   expect(longest).toBeLessThan(LONGEST_MS);
 });
+
+test(`${TREES} damaged tree files, as a failing disk makes them`, { timeout: 300_000 }, () => {
+  const sound = mergeTrees([treeOf(smallBase(), 4096), treeOf(smallLayer(), 4096)], { hash });
+  let walked = 0;
+  for (let seed = 1; seed <= TREES; seed++) {
+    const random = new Random(seed);
+    const file = Uint8Array.from(sound);
+    for (let times = 1 + random.below(8); times > 0; times--) file[random.below(file.length)] = random.below(256);
+    const cut = random.below(10) === 0 ? random.below(file.length) : file.length;
+    try {
+      readAll(Tree.open(file.subarray(0, cut)));
+      walked++;
+    } catch (error) {
+      if (!(error instanceof LayerfsError)) throw new Error(`seed ${seed}: ${String(error)}`, { cause: error });
+      expect(`${error.code} ${error.message}`).toMatch(/^(corrupt|invalid-argument|unimplemented) /);
+    }
+  }
+  expect(walked).toBeGreaterThan(TREES / 10);
+});
+
+/** Every accessor on every inode; loops that damage could make are cut off. */
+function readAll(tree: Tree): void {
+  let seen = 0;
+  for (const { path, dirent, ino } of tree.walk()) {
+    if (++seen > 10_000) throw new LayerfsError('corrupt', 'more names than the file has bytes for');
+    tree.direntName(dirent);
+    tree.xattrs(ino);
+    tree.resolve(path);
+    if (tree.isDirectory(ino)) tree.lookup(ino, 'file');
+    else if ((tree.mode(ino) & 0o170000) === 0o120000) tree.symlinkTarget(ino);
+    else tree.objectDigest(ino);
+  }
+}
