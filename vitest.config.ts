@@ -7,5 +7,7 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 600_000,
+    // scripts/test.mjs lists what was skipped, and why, at the end.
+    onConsoleLog: (log) => (log.startsWith('skipped: ') ? false : undefined),
   },
 });

@@ -3,6 +3,15 @@
 import { writeFileSync } from 'node:fs';
 
 export default class Reporter {
+  /** Why whole suites of a file are skipped: the file says so, as vitest has no place for it. */
+  #reasons = new Map();
+
+  onUserConsoleLog(log) {
+    for (const [, reason] of log.content.matchAll(/^skipped: .*?: (.*)$/gm)) {
+      this.#reasons.set(log.taskId?.split('_')[0], reason);
+    }
+  }
+
   onTestRunEnd(modules, errors) {
     const report = { passed: 0, failed: 0, skipped: [], problems: [] };
     for (const module of modules) {
@@ -15,8 +24,8 @@ export default class Reporter {
         if (result.state === 'passed') report.passed++;
         else if (result.state === 'failed') report.failed++;
         else {
-          const where = `${module.relativeModuleId} > ${test.fullName}`;
-          report.skipped.push(result.note === undefined ? where : `${where}: ${result.note}`);
+          const reason = result.note ?? this.#reasons.get(module.id) ?? 'not asked for';
+          report.skipped.push(`${module.relativeModuleId} > ${test.fullName}: ${reason}`);
         }
       }
     }

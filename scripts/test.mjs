@@ -1,46 +1,101 @@
 // `npm test`: runs vitest, says what was skipped and why, checks that nothing was left behind, and ends with one line
 // `N passed, N failed, N skipped`. Arguments are passed on to vitest.
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const ROOMY = 6 * 1024 ** 3;
 const top = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** What a test run must not leave behind: our mounts, servers and temporary folders. */
-function traces() {
-  const found = new Set();
-  for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
-    const [, mountpoint, type] = line.split(' ');
-    if (type?.startsWith('fuse.layerfs') || /\/layerfs-[^/]*(\/|$)/.test(mountpoint ?? ''))
-      found.add(`mount ${mountpoint}`);
-  }
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    let command;
-    try {
-      command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    } catch (error) {
-      // The process ended, or belongs to somebody else.
-      if (error.code === 'ENOENT' || error.code === 'ESRCH' || error.code === 'EACCES') continue;
-      throw error;
-    }
-    if (command.some((word) => /packages\/layerfs\/dist\/mount\//.test(word)))
-      found.add(`process ${pid}: ${command.join(' ').trim()}`);
-  }
-  for (const name of readdirSync(tmpdir()))
-    if (name.startsWith('layerfs-')) found.add(`folder ${join(tmpdir(), name)}`);
-  return found;
+/** A temporary folder of this run: whatever is in it at the end was left behind. */
+function runFolder(base) {
+  const folder = mkdtempSync(join(base, 'layerfs-run-'));
+  // Some tests, run as root, act as another user.
+  chmodSync(folder, 0o1777);
+  return folder;
 }
 
-const before = traces();
-const work = mkdtempSync(join(tmpdir(), 'layerfs-report-'));
-const report = join(work, 'report.json');
-const vitest = join(top, 'node_modules/vitest/vitest.mjs');
+function isRoomy(folder) {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize > ROOMY;
+  } catch (error) {
+    if (error.code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+const temporary = runFolder(tmpdir());
+// Thousands of small files are made and deleted, which memory does faster; who sets TMPDIR wants them there.
+const memory = process.env.TMPDIR === undefined && isRoomy('/dev/shm') ? runFolder('/dev/shm') : undefined;
+const folders = memory === undefined ? [temporary] : [temporary, memory];
+const report = join(temporary, 'report.json');
+
+function mountsLeft() {
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((path) => folders.some((folder) => path.startsWith(`${folder}/`)))
+    .toReversed();
+}
+
+/** Processes that inherited this run's environment, other than this one. */
+function processesLeft() {
+  const found = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+      if (!environment.includes(`LAYERFS_TEST_REPORT=${report}`)) continue;
+      found.push({ pid, command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim() });
+    } catch (error) {
+      // It has ended, or belongs to somebody else.
+      if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code)) throw error;
+    }
+  }
+  return found.filter(({ command }) => command !== '');
+}
+
+/** Names what the tests left behind, and takes it away. */
+function cleanUp() {
+  const traces = [];
+  for (const mountpoint of mountsLeft()) {
+    traces.push(`mount ${mountpoint}`);
+    if (spawnSync('umount', ['-l', mountpoint]).status !== 0) spawnSync('fusermount3', ['-u', '-z', mountpoint]);
+  }
+  for (const { pid, command } of processesLeft()) {
+    traces.push(`process ${pid}: ${command}`);
+    process.kill(Number(pid), 'SIGKILL');
+  }
+  for (const folder of folders) {
+    for (const name of readdirSync(folder)) {
+      if (name.startsWith('layerfs-')) traces.push(`folder ${join(folder, name)}`);
+    }
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return traces;
+}
+
 const child = spawn(
   process.execPath,
-  [vitest, 'run', '--reporter=default', `--reporter=${join(top, 'scripts/reporter.mjs')}`, ...process.argv.slice(2)],
-  { cwd: top, stdio: 'inherit', env: { ...process.env, LAYERFS_TEST_REPORT: report } },
+  [
+    join(top, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--reporter=default',
+    `--reporter=${join(top, 'scripts/reporter.mjs')}`,
+    ...process.argv.slice(2),
+  ],
+  {
+    cwd: top,
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      LAYERFS_TEST_REPORT: report,
+      TMPDIR: temporary,
+      ...(memory === undefined ? {} : { LAYERFS_TEST_MEMORY: memory }),
+    },
+  },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
 const status = await new Promise((resolve, reject) => {
@@ -55,10 +110,8 @@ try {
   counts.problems.push(`no report of the test run: ${error.message}`);
 }
 const { skipped, problems } = counts;
-rmSync(work, { recursive: true, force: true });
 if (skipped.length > 0) console.log(['\nSkipped here:', ...skipped].join('\n  '));
-for (const trace of traces()) {
-  if (before.has(trace)) continue;
+for (const trace of cleanUp()) {
   counts.failed++;
   problems.push(`left behind: ${trace}`);
 }

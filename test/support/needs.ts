@@ -30,15 +30,6 @@ function whyNoFuse(): string | undefined {
   return undefined;
 }
 
-function whyNoFuse(): string | undefined {
-  try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
-  } catch (error) {
-    return `needs /dev/fuse (${(error as NodeJS.ErrnoException).code})`;
-  }
-  return process.getuid?.() === 0 || has('fusermount3') ? undefined : 'needs root or fusermount3 (apt install fuse3)';
-}
-
 /** `root`, `fuse` (the right to mount), or names of programs: the reason why not, when one is missing. */
 export function missing(...things: string[]): string | undefined {
   for (const thing of things) {

@@ -1,4 +1,4 @@
-import { LayerfsError, openStore, type Store } from 'layerfs';
+import type { Store } from 'layerfs';
 
 /** Options that every command has. */
 export interface GlobalOptions {
@@ -6,23 +6,33 @@ export interface GlobalOptions {
   readonly quiet?: boolean;
 }
 
-const controller = new AbortController();
+let controller: AbortController | undefined;
 
-/** Fires at Ctrl-C or SIGTERM: commands stop, clean up and leave. */
-export const interrupted: AbortSignal = controller.signal;
-
-/** Turns the first Ctrl-C into an orderly end; the second one ends at once. */
-export function watchSignals(): void {
+/**
+ * A signal that fires at Ctrl-C, SIGTERM or SIGHUP, for commands that have something to clean up; the second Ctrl-C ends
+ * the program at once. Commands that never ask for it are ended by these signals as any program is.
+ */
+export function interruption(): AbortSignal {
+  if (controller !== undefined) return controller.signal;
+  const created = new AbortController();
+  controller = created;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      if (controller.signal.aborted) process.exit(130);
-      controller.abort(new LayerfsError('aborted', 'interrupted'));
+      if (created.signal.aborted) process.exit(130);
+      created.abort();
     });
   }
+  return created.signal;
+}
+
+/** Whether a command was asked to stop. */
+export function wasInterrupted(): boolean {
+  return controller?.signal.aborted === true;
 }
 
 /** Opens the store, hands it to `action` and closes it again. */
 export async function withStore<T>(options: GlobalOptions, action: (store: Store) => Promise<T> | T): Promise<T> {
+  const { openStore } = await import('layerfs');
   const store = await openStore(options.root === undefined ? {} : { root: options.root });
   try {
     return await action(store);

@@ -1,5 +1,5 @@
-import { CommanderError } from 'commander';
-import { LayerfsError, type LayerfsErrorCode } from 'layerfs';
+import type { LayerfsError, LayerfsErrorCode } from 'layerfs';
+import { wasInterrupted } from './context.js';
 
 /** Exit codes (docs/cli.md). 2 is a wrong command line, as everywhere. */
 export const EXIT = {
@@ -32,24 +32,92 @@ const SYSTEM: Readonly<Record<string, { readonly text: string; readonly exit: nu
   ENOENT: { text: 'no such file or folder', exit: EXIT.notFound },
   ENOTDIR: { text: 'not a folder', exit: EXIT.badInput },
   EISDIR: { text: 'is a folder', exit: EXIT.badInput },
-  EACCES: { text: 'no right to', exit: EXIT.notPermitted },
+  EACCES: { text: 'permission denied', exit: EXIT.notPermitted },
   EPERM: { text: 'not permitted', exit: EXIT.notPermitted },
   EROFS: { text: 'read-only file system', exit: EXIT.notPermitted },
-  ENOSPC: { text: 'no space left on the disk: free some, or choose another --root', exit: EXIT.failed },
+  ENOSPC: { text: 'no space left on the disk', exit: EXIT.failed },
   EDQUOT: { text: 'disk quota exceeded', exit: EXIT.failed },
   EMFILE: { text: 'too many open files: raise the limit (ulimit -n)', exit: EXIT.failed },
 };
 
+/** What a user can do next, by the command and the error's code (`*`: any command). */
+const NEXT: readonly (readonly [command: string, code: LayerfsErrorCode, hint: string])[] = [
+  ['unmount', 'failed-precondition', 'end what uses it, or unmount with --lazy'],
+  ['rmi', 'failed-precondition', 'unmount it first, or use --force: its layers then stay until it is unmounted'],
+  ['checkout', 'already-exists', 'name a folder that is empty or does not exist yet'],
+  ['export', 'already-exists', 'name a file or folder that does not exist yet'],
+  ['mount', 'unavailable', 'layerfs doctor says what is missing here; layerfs checkout needs no mount'],
+  ['mount', 'permission-denied', 'layerfs doctor says what is missing here; layerfs checkout needs no mount'],
+  ['explain', 'not-found', 'layerfs mounts lists the mounts; without one: layerfs explain IMAGE PATH'],
+  ['*', 'resource-exhausted', 'free some space (layerfs du, layerfs gc), or name a store elsewhere with --root'],
+  ['*', 'internal', 'this is a bug in layerfs: please report it, with what LAYERFS_DEBUG=1 prints'],
+];
+
+/** What a command was doing when it failed. */
+export interface Doing {
+  readonly command: string;
+  /** After "cannot": `mount app on /mnt`. */
+  readonly task: string;
+}
+
+/** An error in words: a line that says what failed and why, perhaps one that says what to do, and the exit code. */
+export interface ErrorText {
+  readonly message?: string;
+  readonly hint?: string;
+  readonly exit: number;
+}
+
 /** What to print for an error, and with which code to exit. This is the one place where errors become words. */
-export function explainError(error: unknown): { message: string | undefined; exit: number } {
-  if (error instanceof CommanderError) return { message: undefined, exit: error.exitCode === 0 ? 0 : EXIT.usage };
-  if (error instanceof LayerfsError) return { message: error.message, exit: BY_CODE[error.code] };
-  if (error instanceof Error) {
-    const { code, path } = error as NodeJS.ErrnoException;
-    const known = code === undefined ? undefined : SYSTEM[code];
-    if (known !== undefined)
-      return { message: `${path === undefined ? '' : `${path}: `}${known.text}`, exit: known.exit };
-    return { message: process.env['LAYERFS_DEBUG'] === undefined ? error.message : error.stack, exit: EXIT.failed };
+export function explainError(error: unknown, doing?: Doing): ErrorText {
+  // Commander has printed its own already.
+  if (error instanceof Error && error.name === 'CommanderError') {
+    return { exit: (error as Error & { exitCode: number }).exitCode === 0 ? EXIT.ok : EXIT.usage };
   }
-  return { message: String(error), exit: EXIT.failed };
+  if (wasInterrupted()) return { message: 'interrupted', exit: EXIT.interrupted };
+  if (!(error instanceof Error)) return { message: withTask(String(error), doing), exit: EXIT.failed };
+  if (isClosedPipe(error)) return { exit: EXIT.ok };
+  const stack = process.env['LAYERFS_DEBUG'] === undefined ? '' : `\n${fullStack(error)}`;
+  if (isLayerfsError(error)) {
+    const hint = NEXT.find(
+      ([command, code]) => code === error.code && (command === '*' || command === doing?.command),
+    )?.[2];
+    return {
+      message: withTask(error.message, doing) + stack,
+      exit: BY_CODE[error.code],
+      ...(hint === undefined || error.message.includes('--root') ? {} : { hint }),
+    };
+  }
+  const { code, path } = error as NodeJS.ErrnoException;
+  const known = code === undefined ? undefined : SYSTEM[code];
+  const text = known === undefined ? error.message : `${path === undefined ? '' : `${path}: `}${known.text}`;
+  return { message: withTask(text, doing) + stack, exit: known?.exit ?? EXIT.failed };
+}
+
+// Known by its name: loading the library only to compare classes would slow down `--help`.
+function isLayerfsError(error: Error): error is LayerfsError {
+  return error.name === 'LayerfsError' && Object.hasOwn(BY_CODE, (error as LayerfsError).code);
+}
+
+// `layerfs export IMAGE - | head`: nobody wants the rest.
+function isClosedPipe(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ((at as NodeJS.ErrnoException).code === 'EPIPE') return true;
+  }
+  return false;
+}
+
+function fullStack(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${fullStack(error.cause)}` : '';
+  return `${error.stack ?? error.message}${cause}`;
+}
+
+const GERUNDS = /^(?:importing|exporting|checking out|removing|using the store|opening the store)\b[^:]*: /;
+
+function withTask(message: string, doing: Doing | undefined): string {
+  if (doing === undefined) return message;
+  if (/^cannot /i.test(message)) return `c${message.slice(1)}`;
+  const reason = message.replace(GERUNDS, '');
+  // The library's sentences begin with a capital; names such as FUSE and Node.js keep theirs.
+  const joined = /^(?:[A-Z][a-z]+ |A )/.test(reason) && !/^(?:Linux|Node) /.test(reason);
+  return `cannot ${doing.task}: ${joined ? reason.charAt(0).toLowerCase() + reason.slice(1) : reason}`;
 }

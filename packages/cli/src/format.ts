@@ -22,6 +22,11 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(size) ? size : undefined;
 }
 
+/** A number with its noun: `1 layer`, `3 layers`. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 /** The first 12 hex digits of a digest, as people know them from docker. */
 export function shortDigest(digest: string): string {
   return digest.replace(/^sha256:/, '').slice(0, 12);
@@ -44,7 +49,7 @@ export function formatAge(iso: string | undefined, now = Date.now()): string {
   for (const [size, name] of steps) {
     if (value < size) {
       const whole = Math.floor(value);
-      return `${whole} ${name}${whole === 1 ? '' : 's'} ago`;
+      return `${plural(whole, name)} ago`;
     }
     value /= size;
   }
@@ -65,4 +70,9 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** Text that may have several lines, such as a Dockerfile's RUN, on one. */
+export function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
 }

@@ -1,63 +1,103 @@
 import { formatBytes, shortDigest } from './format.js';
 
 interface Bar {
-  readonly label: string;
+  label: string;
   done: number;
   total: number;
-  text: string;
+}
+
+/** Where bars are drawn: standard error, or a stand-in. */
+export interface Screen {
+  readonly columns?: number;
+  write(text: string): unknown;
 }
 
 const WIDTH = 30;
 const INTERVAL = 100;
 
-/** Progress bars on a terminal's standard error; does nothing when it is no terminal. */
+/**
+ * Progress bars on a terminal. A bar that is finished becomes a plain line above those still running, so that an image of
+ * a hundred layers needs no more lines than layers in work.
+ */
 export class Progress {
-  readonly #enabled: boolean;
+  readonly #screen: Screen | undefined;
   readonly #bars = new Map<string, Bar>();
+  readonly #ended = new Set<string>();
   #drawn = 0;
-  #last = 0;
+  #last = Number.NEGATIVE_INFINITY;
 
-  constructor(enabled = process.stderr.isTTY) {
-    this.#enabled = enabled;
+  /** @param screen nothing is shown without one */
+  constructor(screen: Screen | undefined) {
+    this.#screen = screen;
   }
 
-  /** Sets one bar; bars are shown in the order in which they first came. */
-  update(key: string, label: string, done: number, total: number, text: string, now = Date.now()): void {
-    const bar = this.#bars.get(key) ?? { label, done: 0, total: 0, text: '' };
+  /** Sets how far something is. */
+  update(key: string, label: string, done: number, total: number, now = Date.now()): void {
+    if (this.#screen === undefined || this.#ended.has(key)) return;
+    const bar = this.#bars.get(key) ?? { label, done: 0, total: 0 };
     this.#bars.set(key, bar);
-    const changed = bar.text !== text;
+    bar.label = label;
     bar.done = done;
     bar.total = total;
-    bar.text = text;
-    if (!this.#enabled || (!changed && now - this.#last < INTERVAL)) return;
+    if (now - this.#last < INTERVAL) return;
     this.#last = now;
-    this.#draw();
+    this.#draw([]);
+  }
+
+  /** Ends a bar with a word, such as `done`. */
+  finish(key: string, label: string, word: string): void {
+    if (this.#screen === undefined || this.#ended.has(key)) return;
+    this.#ended.add(key);
+    this.#bars.delete(key);
+    this.#draw([`${label}  ${word}`]);
   }
 
   /** A layer's bar. */
-  layer(index: number, of: number, digest: string, done: number, total: number, state: string): void {
-    const label = `layer ${index}/${of} ${shortDigest(digest)}`;
-    this.update(`${index}/${digest}`, label, done, total, state === 'reading' ? '' : state);
+  layer(event: LayerProgress): void {
+    if (event.state === 'waiting') return;
+    const number = `${String(event.index).padStart(String(event.of).length)}/${event.of}`;
+    const label = `layer ${number} ${shortDigest(event.digest)}`.trimEnd();
+    const key = `${event.index}/${event.digest}`;
+    if (event.state === 'exists') this.finish(key, label, 'already in the store');
+    else if (event.state === 'done') this.finish(key, label, `done, ${formatBytes(event.done)}`);
+    else this.update(key, label, event.done, event.total ?? 0);
   }
 
-  #draw(): void {
-    let out = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
-    for (const bar of this.#bars.values()) out += `\x1b[2K${line(bar)}\n`;
-    this.#drawn = this.#bars.size;
-    process.stderr.write(out);
-  }
-
-  /** Leaves the bars as they are and lets other output follow. */
-  end(): void {
-    if (this.#enabled && this.#bars.size > 0) this.#draw();
+  /** Takes the running bars off the screen, so that other output can follow. */
+  clear(): void {
     this.#bars.clear();
-    this.#drawn = 0;
+    if (this.#drawn > 0) this.#draw([]);
+  }
+
+  #draw(finished: readonly string[]): void {
+    const columns = this.#screen?.columns ?? 80;
+    // Back to the first bar's line, and everything below is cleared: lines must not wrap, or that count is wrong.
+    let out = this.#drawn > 0 ? `\x1b[${this.#drawn}A\x1b[J` : '';
+    for (const text of finished) out += `${text.slice(0, columns - 1)}\n`;
+    for (const bar of this.#bars.values()) out += `${line(bar).slice(0, columns - 1)}\n`;
+    this.#drawn = this.#bars.size;
+    this.#screen?.write(out);
   }
 }
 
+/** What an import or export tells of a layer. */
+export interface LayerProgress {
+  readonly index: number;
+  readonly of: number;
+  readonly digest: string;
+  readonly done: number;
+  readonly total: number | undefined;
+  readonly state: 'waiting' | 'exists' | 'reading' | 'writing' | 'done';
+}
+
+/** The screen to draw on: none unless standard error is a terminal and nobody asked for silence. */
+export function progressScreen(options: { readonly quiet?: boolean; readonly json?: boolean }): Screen | undefined {
+  return process.stderr.isTTY && options.quiet !== true && options.json !== true ? process.stderr : undefined;
+}
+
 function line(bar: Bar): string {
-  if (bar.text !== '') return `${bar.label}  ${bar.text}`;
-  const part = bar.total > 0 ? Math.min(1, bar.done / bar.total) : 0;
-  const full = Math.round(part * WIDTH);
+  // A stream's size is not known before its end.
+  if (bar.total <= 0) return `${bar.label}  ${formatBytes(bar.done)}`;
+  const full = Math.round(Math.min(1, bar.done / bar.total) * WIDTH);
   return `${bar.label}  [${'#'.repeat(full)}${'.'.repeat(WIDTH - full)}] ${formatBytes(bar.done)} of ${formatBytes(bar.total)}`;
 }

@@ -1,6 +1,6 @@
 import { explain, explainMounted, type Explanation, type LayerEntry, type LayerPlace } from 'layerfs';
 import { withStore, type GlobalOptions } from '../../context.js';
-import { formatBytes, shortDigest } from '../../format.js';
+import { formatBytes, oneLine, shortDigest } from '../../format.js';
 import { print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
@@ -40,6 +40,6 @@ function entry(item: LayerEntry): string {
 }
 
 function place(layer: LayerPlace): string {
-  const by = layer.createdBy === undefined ? '' : `: ${layer.createdBy.slice(0, 100)}`;
+  const by = layer.createdBy === undefined ? '' : `: ${oneLine(layer.createdBy).slice(0, 100)}`;
   return `layer ${layer.index} of ${layer.of} (${shortDigest(layer.diffID)}${by})`;
 }

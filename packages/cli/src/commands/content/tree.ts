@@ -1,7 +1,7 @@
 import { LayerfsError, modeText, printable, utf8ToLatin1, type Tree } from 'layerfs';
 import { withStore, type GlobalOptions } from '../../context.js';
 import { shortDigest } from '../../format.js';
-import { print } from '../../output.js';
+import { print, safeJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
   readonly layers?: boolean;
@@ -23,7 +23,7 @@ export async function run(image: string, path: string | undefined, options: Opti
       lines = [];
     };
     const add = (name: string, ino: number): void => {
-      lines.push(options.json === true ? JSON.stringify(entry(tree, name, ino)) : line(tree, name, ino, options));
+      lines.push(options.json === true ? safeJson(entry(tree, name, ino)) : line(tree, name, ino, options));
       if (lines.length >= LINES) flush();
     };
     if (prefix === '') add('', tree.resolve(''));

@@ -21,7 +21,7 @@ export async function run(options: Options): Promise<void> {
     print('');
     print(`objects   ${formatBytes(usage.objects.bytes)} in ${usage.objects.count} files`);
     print(
-      `blobs     ${formatBytes(usage.blobs.bytes)} in ${usage.blobs.count} files (layerfs prune --blobs drops layers')`,
+      `blobs     ${formatBytes(usage.blobs.bytes)} in ${usage.blobs.count} files (layerfs prune --blobs drops them)`,
     );
     print(`saved     ${formatBytes(usage.savedByDedup)} by keeping equal files once`);
   });

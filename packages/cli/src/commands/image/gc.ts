@@ -1,5 +1,5 @@
-import { withStore, type GlobalOptions } from '../../context.js';
-import { formatBytes } from '../../format.js';
+import { interruption, withStore, type GlobalOptions } from '../../context.js';
+import { formatBytes, plural } from '../../format.js';
 import { print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
@@ -8,11 +8,11 @@ interface Options extends GlobalOptions {
 
 /** `layerfs gc` */
 export async function run(options: Options): Promise<void> {
+  const signal = interruption();
   await withStore(options, async (store) => {
-    const freed = await store.gc();
+    const freed = await store.gc({ signal });
     if (options.json === true) return printJson(freed);
-    if (options.quiet !== true) {
-      print(`freed ${formatBytes(freed.bytes)}: ${freed.layers} layers, ${freed.objects} objects`);
-    }
+    if (options.quiet === true) return;
+    print(`freed ${formatBytes(freed.bytes)}: ${plural(freed.layers, 'layer')}, ${plural(freed.objects, 'object')}`);
   });
 }

@@ -1,6 +1,5 @@
-import { printable } from 'layerfs';
 import { withStore, type GlobalOptions } from '../../context.js';
-import { formatAge, formatBytes, shortDigest, table } from '../../format.js';
+import { formatAge, formatBytes, oneLine, shortDigest, table } from '../../format.js';
 import { print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
@@ -21,7 +20,7 @@ export async function run(image: string, options: Options): Promise<void> {
             step.diffID === undefined ? '-' : shortDigest(step.diffID),
             formatAge(step.created),
             step.empty ? '-' : formatBytes(step.size),
-            printable(step.createdBy ?? step.comment ?? '').slice(0, width),
+            oneLine(step.createdBy ?? step.comment ?? '').slice(0, width),
           ]),
         ],
         [2],

@@ -1,53 +1,55 @@
 import { LayerfsError, type ImportProgress } from 'layerfs';
-import { interrupted, withStore, type GlobalOptions } from '../../context.js';
-import { formatBytes, parseSize, shortDigest } from '../../format.js';
+import { interruption, withStore, type GlobalOptions } from '../../context.js';
+import { formatBytes, plural, shortDigest } from '../../format.js';
 import { note, print, printJson } from '../../output.js';
-import { Progress } from '../../progress.js';
+import { Progress, progressScreen } from '../../progress.js';
 
 interface Options extends GlobalOptions {
   readonly name?: string;
   readonly platform?: string;
-  readonly allPlatforms?: boolean;
-  readonly maxLayerSize?: string;
+  readonly maxLayerSize?: number;
   readonly json?: boolean;
 }
 
 /** `layerfs import PATH` */
 export async function run(path: string, options: Options): Promise<void> {
-  const limit = options.maxLayerSize === undefined ? undefined : parseSize(options.maxLayerSize);
-  if (options.maxLayerSize !== undefined && limit === undefined) {
-    throw new LayerfsError('invalid-argument', `--max-layer-size ${options.maxLayerSize}: not a size such as 20G`);
-  }
   if (path === '-' && process.stdin.isTTY) {
-    throw new LayerfsError('invalid-argument', 'import - reads an archive from standard input: pipe one in');
+    throw new LayerfsError('invalid-argument', 'standard input is a terminal: pipe an archive in');
   }
-  const progress = new Progress(process.stderr.isTTY && options.quiet !== true && options.json !== true);
+  const signal = interruption();
+  const progress = new Progress(progressScreen(options));
   const onProgress = (event: ImportProgress): void => {
-    if (event.kind === 'layer')
-      progress.layer(event.index, event.of, event.digest, event.done, event.total ?? 0, event.state);
+    if (event.kind === 'layer') progress.layer(event);
     else if (event.kind === 'note' && options.quiet !== true && options.json !== true) {
-      progress.end();
+      progress.clear();
       note(`layerfs: ${event.message}`);
     }
   };
   await withStore(options, async (store) => {
-    const result = await store.import(path === '-' ? process.stdin : path, {
-      ...(options.name === undefined ? {} : { name: options.name }),
-      ...(options.platform === undefined ? {} : { platform: options.platform }),
-      ...(options.allPlatforms === true ? { allPlatforms: true } : {}),
-      ...(limit === undefined ? {} : { maxLayerSize: limit }),
-      onProgress,
-      signal: interrupted,
-    });
-    progress.end();
+    const result = await store
+      .import(path === '-' ? process.stdin : path, {
+        ...(options.name === undefined ? {} : { name: options.name }),
+        ...(options.platform === undefined ? {} : { platform: options.platform }),
+        ...(options.maxLayerSize === undefined ? {} : { maxLayerSize: options.maxLayerSize }),
+        onProgress,
+        signal,
+      })
+      .finally(() => progress.clear());
     if (options.json === true) return printJson(result);
     for (const image of result.images) {
+      if (options.quiet === true) {
+        print(image.digest);
+        continue;
+      }
       const reused = image.layers.filter((layer) => layer.reused).length;
-      print(options.quiet === true ? image.digest : `imported ${image.name ?? image.digest} (${image.platform})`);
-      if (options.quiet === true) continue;
-      print(`  image   ${shortDigest(image.digest)}`);
-      print(`  layers  ${image.layers.length}${reused > 0 ? `, ${reused} of them already in the store` : ''}`);
+      const name = image.name === undefined ? '' : `${image.name} `;
+      const known = reused === 0 ? '' : `, ${reused === image.layers.length ? 'all' : reused} in the store already`;
+      print(
+        `imported ${name}${shortDigest(image.digest)} (${image.platform}), ${plural(image.layers.length, 'layer')}${known}`,
+      );
     }
-    if (options.quiet !== true) print(`  new     ${formatBytes(result.newBytes)} in ${result.newObjects} objects`);
+    if (options.quiet !== true && result.newObjects > 0) {
+      print(`stored ${formatBytes(result.newBytes)} in ${plural(result.newObjects, 'new object')}`);
+    }
   });
 }

@@ -1,19 +1,17 @@
-import { LayerfsError } from 'layerfs';
-import { withStore, type GlobalOptions } from '../../context.js';
-import { formatBytes } from '../../format.js';
+import { interruption, withStore, type GlobalOptions } from '../../context.js';
+import { formatBytes, plural } from '../../format.js';
 import { print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
-  readonly blobs?: boolean;
   readonly json?: boolean;
 }
 
 /** `layerfs prune --blobs` */
 export async function run(options: Options): Promise<void> {
-  if (options.blobs !== true) throw new LayerfsError('invalid-argument', 'prune: say what to drop: --blobs');
+  const signal = interruption();
   await withStore(options, async (store) => {
-    const dropped = await store.dropBlobs();
+    const dropped = await store.dropBlobs(undefined, { signal });
     if (options.json === true) return printJson(dropped);
-    if (options.quiet !== true) print(`dropped ${dropped.blobs} layer blobs, ${formatBytes(dropped.bytes)}`);
+    if (options.quiet !== true) print(`dropped ${plural(dropped.blobs, 'layer blob')}, ${formatBytes(dropped.bytes)}`);
   });
 }

@@ -1,4 +1,4 @@
-import { withStore, type GlobalOptions } from '../../context.js';
+import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { formatBytes } from '../../format.js';
 import { print, printJson } from '../../output.js';
 
@@ -9,9 +9,10 @@ interface Options extends GlobalOptions {
 
 /** `layerfs rmi IMAGE…` */
 export async function run(images: readonly string[], options: Options): Promise<void> {
+  const signal = interruption();
   await withStore(options, async (store) => {
     const results = [];
-    for (const image of images) results.push(await store.removeImage(image, { force: options.force === true }));
+    for (const image of images) results.push(await store.removeImage(image, { force: options.force === true, signal }));
     if (options.json === true) return printJson(results);
     if (options.quiet === true) return;
     for (const result of results) {

@@ -1,5 +1,5 @@
 import { mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
-import { interrupted, withStore, type GlobalOptions } from '../../context.js';
+import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { note, print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
@@ -15,13 +15,14 @@ interface Options extends GlobalOptions {
 
 /** `layerfs mount IMAGE MOUNTPOINT` */
 export async function run(image: string, mountpoint: string, options: Options): Promise<void> {
+  const signal = interruption();
   const mountOptions: MountOptions = {
     passthrough: options.passthrough,
     allowDevices: options.dev === true,
     allowSetuid: options.suid === true,
     ...(options.allowOther === true ? { allowOther: true } : {}),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
-    signal: interrupted,
+    signal,
   };
   await withStore(options, async (store) => {
     if (options.foreground !== true) {
@@ -31,11 +32,13 @@ export async function run(image: string, mountpoint: string, options: Options): 
     const mounted = await mount(store, image, mountpoint, mountOptions);
     report(mounted.info, options);
     if (options.quiet !== true && options.json !== true) note('Ctrl-C unmounts');
-    // A user of the mount must not keep Ctrl-C from ending it.
-    const stop = (): void => void mounted.unmount({ lazy: true });
-    if (interrupted.aborted) stop();
-    else interrupted.addEventListener('abort', stop, { once: true });
-    await mounted.finished;
+    const stopped = new Promise<void>((_, reject) => {
+      // Lazy: somebody in the mount must not keep Ctrl-C from ending it.
+      const stop = (): void => void mounted.unmount({ lazy: true }).catch(reject);
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+    });
+    await Promise.race([mounted.finished, stopped]);
   });
 }
 

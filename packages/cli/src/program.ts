@@ -1,0 +1,245 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { GlobalOptions } from './context.js';
+import type { Doing } from './errors.js';
+import { parseSize } from './format.js';
+
+/** What a command's module exports. */
+export interface CommandModule {
+  // Each takes its own arguments, then its options: commander has checked their number.
+  readonly run: (...args: never[]) => Promise<void>;
+}
+
+/** Runs what was asked for; `load` brings in the command's code, `values` are its arguments and then its options. */
+export type Runner = (load: () => Promise<CommandModule>, values: readonly unknown[], doing: Doing) => Promise<void>;
+
+/**
+ * The command line: every command with its options and help. A command's code is loaded only when it runs, so that help
+ * and mistakes are answered quickly.
+ */
+export function buildProgram(version: string, runner: Runner): Command {
+  const program = new Command('layerfs')
+    .description('A union filesystem and layer store for container images.')
+    .version(version)
+    .option('--root <folder>', "the store (default: $LAYERFS_ROOT, else the system's for root and your own for others)")
+    .option('-q, --quiet', 'print only what was asked for')
+    .showHelpAfterError('(layerfs --help lists the commands)')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'layerfs: ')) })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  layerfs import ./app.tar --name app      take in an image of docker save, skopeo or a build
+  layerfs mount app /mnt                   look at its merged root
+  layerfs explain /mnt/etc/passwd          which layer does this come from?
+  layerfs unmount /mnt
+
+layerfs COMMAND --help explains a command. Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not found,
+4 bad input, 5 not permitted, 6 in use, 130 interrupted.`,
+    );
+
+  /** Adds a command. `task` says after "cannot" what it does, from its arguments. */
+  const command = (
+    usage: string,
+    description: string,
+    task: (...args: string[]) => string,
+    load: () => Promise<CommandModule>,
+  ): Command => {
+    const name = usage.split(' ')[0] ?? usage;
+    return program
+      .command(usage)
+      .description(description)
+      .showHelpAfterError(`(layerfs ${name} --help explains it)`)
+      .action(async (...args: unknown[]) => {
+        // Commander passes the arguments, the command's options, and the command itself.
+        const values = args.slice(0, -2);
+        const options = { ...program.opts<GlobalOptions>(), ...(args.at(-2) as object) };
+        const doing = { command: name, task: task(...values.map((value) => value as string)) };
+        await runner(load, [...values, options], doing);
+      });
+  };
+  const json = (): Option => new Option('--json', 'print JSON (docs/cli.md)');
+
+  command(
+    'import <path>',
+    'take images into the store',
+    (path) => `import ${path === '-' ? 'from standard input' : path}`,
+    () => import('./commands/image/import.js'),
+  )
+    .option('-n, --name <name>', 'name of the image, as in docker (NAME means NAME:latest)')
+    .option('-p, --platform <os/arch>', "which platform of a multi-platform image (default: this machine's)")
+    .addOption(
+      new Option('--max-layer-size <size>', 'refuse a layer that is larger when uncompressed, such as 20G').argParser(
+        size,
+      ),
+    )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+PATH is an OCI layout folder, an oci-archive or docker-archive tar (docker save, podman save, skopeo copy), the tar of
+a root filesystem (plain, gzip or zstd), a folder, or - for standard input. PATH:TAG picks one image of several.
+Layers that are in the store already are not read again.
+
+Examples:
+  layerfs import ./layout --name app:1.2
+  docker save alpine | layerfs import -
+  layerfs import rootfs.tar.gz --name base`,
+    );
+  command(
+    'export <image> <out>',
+    'write an image as OCI layout folder, or as oci-archive (FILE.tar or -)',
+    (image) => `export ${image}`,
+    () => import('./commands/image/export.js'),
+  )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+All digests are those that the image came with. Where compressed blobs were dropped (layerfs prune --blobs), layers are
+written uncompressed, with the same diffIDs, in a new manifest that says so.
+
+Examples:
+  layerfs export app ./layout
+  layerfs export app - | docker load`,
+    );
+  command(
+    'images',
+    'list the images',
+    () => 'list the images',
+    () => import('./commands/image/images.js'),
+  ).addOption(json());
+  command(
+    'inspect <image>',
+    "show an image's manifest, config and layers",
+    (image) => `inspect ${image}`,
+    () => import('./commands/image/inspect.js'),
+  ).addOption(new Option('--json', 'print JSON (it always does)'));
+  command(
+    'history <image>',
+    'show how an image was made, newest step first',
+    (image) => `show the history of ${image}`,
+    () => import('./commands/image/history.js'),
+  ).addOption(json());
+  command(
+    'tag <image> <name>',
+    'give an image one more name',
+    (image) => `tag ${image}`,
+    () => import('./commands/image/tag.js'),
+  ).addOption(json());
+  command(
+    'rmi <image...>',
+    'take names away, and with its last name an image and what only it used',
+    (images) => `remove ${[images].flat().join(', ')}`,
+    () => import('./commands/image/rmi.js'),
+  )
+    .option('-f, --force', 'also when mounted: its layers stay until it is unmounted')
+    .addOption(json());
+  command(
+    'du',
+    'show what images take, share and saved',
+    () => 'add up what images take',
+    () => import('./commands/image/du.js'),
+  ).addOption(json());
+  command(
+    'tree <image> [path]',
+    'list the merged root of an image',
+    (image) => `list ${image}`,
+    () => import('./commands/content/tree.js'),
+  )
+    .option('-l, --layers', 'show which layer each entry comes from')
+    .addOption(new Option('--json', 'print JSON, one object a line (docs/cli.md)'))
+    .addHelpText('after', '\nExamples:\n  layerfs tree app /etc\n  layerfs tree app --layers | grep passwd');
+  command(
+    'cat <image> <path>',
+    'print a file of an image',
+    (image, path) => `print ${path} of ${image}`,
+    () => import('./commands/content/cat.js'),
+  );
+  command(
+    'checkout <image> <folder>',
+    'write the merged root as plain files to a new or empty folder',
+    (image, folder) => `check out ${image} to ${folder}`,
+    () => import('./commands/content/checkout.js'),
+  ).addOption(json());
+  command(
+    'explain <image-or-path> [path]',
+    'say which layer a path comes from and what it hides',
+    (target, path) => `explain ${path === undefined ? target : `${path} of ${target}`}`,
+    () => import('./commands/content/explain.js'),
+  )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  layerfs explain /mnt/etc/passwd     a path below a mountpoint
+  layerfs explain app /etc/passwd     the same without a mount`,
+    );
+  command(
+    'mount <image> <mountpoint>',
+    'mount the merged root of an image, read-only',
+    (image, mountpoint) => `mount ${image} on ${mountpoint}`,
+    () => import('./commands/mount/mount.js'),
+  )
+    .option('-f, --foreground', 'stay; Ctrl-C and SIGTERM unmount')
+    .option('-v, --verbose', 'say how data is served and why')
+    .option('--trace <file>', 'log each request with its duration')
+    .option('--no-passthrough', 'serve file data from the serving process even where the kernel could')
+    .option('--dev', 'let device files work')
+    .option('--suid', 'let setuid programs and file capabilities work')
+    .option('--allow-other', 'without root: let other users in, too')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+The command returns when the mount is usable and leaves a background process that serves it.
+
+Examples:
+  layerfs mount app /mnt
+  layerfs mount app /mnt --foreground --trace requests.log`,
+    );
+  command(
+    'mounts',
+    'list the mounts',
+    () => 'list the mounts',
+    () => import('./commands/mount/mounts.js'),
+  ).addOption(json());
+  command(
+    'unmount <mountpoint>',
+    'unmount',
+    (mountpoint) => `unmount ${mountpoint}`,
+    () => import('./commands/mount/unmount.js'),
+  )
+    .alias('umount')
+    .option('-l, --lazy', 'even when in use: out of sight at once, ended when the last user is gone')
+    .addOption(json());
+  command(
+    'doctor',
+    'say what this machine can do, and why not',
+    () => 'check this machine',
+    () => import('./commands/mount/doctor.js'),
+  ).addOption(json());
+  command(
+    'prune',
+    'drop what can be made again',
+    () => 'drop blobs',
+    () => import('./commands/image/prune.js'),
+  )
+    .requiredOption('--blobs', 'compressed layer blobs; export then writes uncompressed layers')
+    .addOption(json());
+  command(
+    'gc',
+    'free what nothing refers to',
+    () => 'collect garbage',
+    () => import('./commands/image/gc.js'),
+  ).addOption(json());
+  return program;
+}
+
+function size(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined || bytes === 0) throw new InvalidArgumentError('Give a size such as 500M or 20G.');
+  return bytes;
+}
