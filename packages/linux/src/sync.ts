@@ -1,3 +1,5 @@
+import { errno } from './errno.js';
+import { ErrnoError } from './error.js';
 import { check, native, nativeAsync } from './library.js';
 
 const syncfsPrototype = 'int syncfs(int fd)';
@@ -14,6 +16,8 @@ export function syncfs(fd: number): void {
  */
 export async function syncfsAsync(fd: number): Promise<void> {
   const result = await nativeAsync(syncfsPrototype)(fd);
-  // errno belongs to the thread that failed; asking again here tells it.
-  if (result === -1) syncfs(fd);
+  if (result !== -1) return;
+  // errno belongs to the thread that failed. Asking again may tell it; a failed write is told only once.
+  syncfs(fd);
+  throw new ErrnoError(errno.EIO, 'syncfs');
 }

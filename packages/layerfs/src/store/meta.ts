@@ -63,6 +63,8 @@ export class Meta {
   constructor(folder: string) {
     // Without overlapping sync a transaction is on disk when it returns.
     this.#env = open({ path: folder, maxDbs: 16, overlappingSync: false });
+    // Readers that died would keep old pages from being used again.
+    this.#env.readerCheck();
     // In one transaction: each would be synced by itself when it is made.
     [this.#names, this.#images, this.#layers, this.#blobs, this.#objects] = this.#env.transactionSync(() => [
       this.#env.openDB<Digest, string>('names', { encoding: 'json' }),

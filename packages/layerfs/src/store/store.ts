@@ -79,8 +79,8 @@ export interface LayerTree {
  */
 export async function openStore(options: StoreOptions = {}): Promise<Store> {
   const paths = new StorePaths(resolve(options.root ?? defaultRoot()));
-  paths.prepare();
   try {
+    paths.prepare();
     const context = { paths, meta: new Meta(paths.meta), xxhash: await loadXxhash() };
     sweepStore(context);
     return new Store(context);

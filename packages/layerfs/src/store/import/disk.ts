@@ -12,12 +12,12 @@ export class Disk {
   readonly #fd: number;
   readonly #timer: NodeJS.Timeout;
   #underway: Promise<void> | undefined;
+  readonly #failures: unknown[] = [];
 
   constructor(root: string) {
     this.#fd = openSync(root, 'r');
     this.#timer = setInterval(() => {
-      // What goes wrong here goes wrong again at the end, where somebody waits for it.
-      if (this.#underway === undefined) this.#start().catch(() => undefined);
+      if (this.#underway === undefined) void this.#start();
     }, INTERVAL);
   }
 
@@ -26,24 +26,32 @@ export class Disk {
     clearInterval(this.#timer);
   }
 
-  /** All that was written before is durable afterwards. */
+  /** All that was written before is durable afterwards. @throws ErrnoError when that, or an earlier writing out, failed */
   async sync(): Promise<void> {
     // The one under way may have begun before the last write.
-    if (this.#underway !== undefined) await this.#underway;
+    await this.#underway;
     await this.#start();
+    if (this.#failures.length > 0) throw this.#failures[0];
   }
 
   async close(): Promise<void> {
     this.quiet();
-    if (this.#underway !== undefined) await this.#underway;
+    await this.#underway;
     closeSync(this.#fd);
   }
 
-  #start(): Promise<void> {
-    const run = syncfsAsync(this.#fd).finally(() => {
-      this.#underway = undefined;
-    });
-    this.#underway = run;
-    return run;
+  async #start(): Promise<void> {
+    this.#underway = this.#run();
+    await this.#underway;
+    this.#underway = undefined;
+  }
+
+  // The kernel tells of a failed write once: it is kept for whoever waits at the end.
+  async #run(): Promise<void> {
+    try {
+      await syncfsAsync(this.#fd);
+    } catch (error) {
+      this.#failures.push(error);
+    }
   }
 }

@@ -1,8 +1,21 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  closeSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { AT_FDCWD, utimensat } from '@layerfs/linux';
 import { dumpTree } from '../../core/tree/text.js';
 import type { ImportProgress } from '../import/progress.js';
 import { BASE, TOP, two, digestOf, imageOf, layoutOf, tarOf, type SmallImage } from '../small-images.test-support.js';
@@ -119,4 +132,43 @@ test('layers that are there are not read again', async () => {
   });
   expect(other.images[0].layers.every(({ reused }) => reused)).toBe(true);
   expect(here.store.image('third').chainID).toBe(here.store.image('first').chainID);
+});
+
+test('a folder: links, holes, long names, xattrs; what no layer can hold is left out with a note', async () => {
+  const folder = here.fresh();
+  const long = 'n'.repeat(200);
+  mkdirSync(join(folder, long, long), { recursive: true });
+  writeFileSync(join(folder, long, long, 'deep'), 'deep');
+  writeFileSync(join(folder, 'one'), 'linked');
+  linkSync(join(folder, 'one'), join(folder, 'two'));
+  symlinkSync('x'.repeat(300), join(folder, 'link'));
+  writeFileSync(join(folder, 'holes'), '');
+  truncateSync(join(folder, 'holes'), 5 << 20);
+  const holes = openSync(join(folder, 'holes'), 'r+');
+  writeSync(holes, 'middle', 3 << 20);
+  closeSync(holes);
+  utimensat(AT_FDCWD, join(folder, 'one'), { sec: 1, nsec: 0 }, { sec: -2, nsec: 750_000_000 });
+  mkdirSync(join(folder, '.wh.folder'));
+  writeFileSync(join(folder, '.wh.folder/inside'), '');
+  const server = createServer().listen(join(folder, 'socket'));
+  await once(server, 'listening');
+  let notes: readonly string[];
+  try {
+    ({ notes } = await here.store.import(folder, { name: 'folder' }));
+  } finally {
+    server.close();
+  }
+  expect(notes).toEqual([expect.stringContaining('.wh.folder'), expect.stringContaining('socket')]);
+  const { tree } = await here.store.tree('folder');
+  const ino = (path: string): number => tree.resolve(path);
+  expect(ino('one')).toBe(ino('two'));
+  expect([tree.mtimeSec(ino('one')), tree.mtimeNsec(ino('one'))]).toEqual([-2, 750_000_000]);
+  expect(tree.symlinkTarget(ino('link'))).toHaveLength(300);
+  expect(tree.resolve('socket')).toBe(0);
+  expect(tree.resolve('.wh.folder/inside')).toBe(0);
+  expect(await here.contentOf('folder', `${long}/${long}/deep`)).toBe('deep');
+  expect(tree.size(ino('holes'))).toBe(5 << 20);
+  expect((await here.contentOf('folder', 'holes')).slice(3 << 20, (3 << 20) + 6)).toBe('middle');
+  const { size } = here.store.image('folder').layers[0];
+  expect(size).toBeLessThan(1 << 20);
 });

@@ -140,7 +140,14 @@ class Checkout {
     if (tree.nlink(ino) > 1 && this.#link(ino, parent, name, path)) return;
     if (type === S_IFREG) this.#file(ino, parent, name, path);
     else if (type === S_IFLNK) {
-      symlinkat(tree.symlinkBytes(ino), parent, name);
+      try {
+        symlinkat(tree.symlinkBytes(ino), parent, name);
+      } catch (error) {
+        // XFS takes 1024 bytes.
+        if (!isErrno(error, 'ENAMETOOLONG')) throw error;
+        this.#notes.add('a symbolic link was left out: its target is too long for the filesystem', path);
+        return;
+      }
       this.attributes(ino, parent, name, path);
     } else if (type === S_IFIFO || this.#isRoot) {
       try {

@@ -1,7 +1,7 @@
 /**
  * A folder as a layer tar. The same folder always gives the same bytes: names in byte order, no access times, owners as
  * numbers. Hardlinks stay links, sparse files stay sparse (PAX sparse format 1.0), devices and xattrs are kept;
- * sockets are left out with a note.
+ * sockets, and names that mean a removal in a layer, are left out with a note.
  */
 import { lstatSync, readdirSync, readlinkSync, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -25,7 +25,7 @@ export async function* folderTar(root: string, options: FolderOptions): AsyncGen
   const top = Buffer.from(root);
   let pending: Buffer[] = [];
   let length = 0;
-  for (const path of walk(top)) {
+  for (const path of walk(top, options)) {
     checkAborted(options.signal);
     const file = path === '' ? top : Buffer.concat([top, SLASH, Buffer.from(path, 'latin1')]);
     for await (const piece of entry(file, path, links, options)) {
@@ -44,14 +44,16 @@ export async function* folderTar(root: string, options: FolderOptions): AsyncGen
 const SLASH = Buffer.from('/');
 
 /** Paths below a folder as byte strings, parents first, in byte order; '' is the folder itself. */
-function* walk(root: Buffer): Generator<string> {
+function* walk(root: Buffer, { onNote }: FolderOptions): Generator<string> {
   yield '';
   const stack: string[] = names(root, '').toReversed();
   for (let path = stack.pop(); path !== undefined; path = stack.pop()) {
-    yield path.replace(/\/$/, '');
-    if (path.endsWith('/')) {
-      for (const name of names(root, path).toReversed()) stack.push(name);
+    if (path.startsWith('.wh.', path.lastIndexOf('/', path.length - 2) + 1)) {
+      onNote(`${printable(path)} left out: in a layer such a name stands for a removal`);
+      continue;
     }
+    yield path.replace(/\/$/, '');
+    if (path.endsWith('/')) for (const name of names(root, path).toReversed()) stack.push(name);
   }
 }
 
