@@ -26,12 +26,17 @@ export function layerBlobs(layout: string): string[] {
 /**
  * Unpacks each layer into a folder of its own, with whiteouts as overlayfs wants them: what overlayfs and fuse-overlayfs
  * get as lowers. Returns them topmost first. Root only.
+ * @param lenient for an image with entries that tar refuses
  */
-export function unpackLowers(layout: string, target: string): string[] {
+export function unpackLowers(layout: string, target: string, lenient: boolean): string[] {
   const lowers = layerBlobs(layout).map((blob, i) => {
     const folder = join(target, String(i));
     mkdirSync(folder);
-    run('sh', '-c', `gzip -dc '${blob}' | tar x --xattrs --numeric-owner -C '${folder}'`);
+    run(
+      'sh',
+      '-c',
+      `gzip -dc '${blob}' | tar x --xattrs --numeric-owner -C '${folder}'${lenient ? ' 2> /dev/null || true' : ''}`,
+    );
     convertWhiteouts(folder);
     return folder;
   });

@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import Benchmark from 'benchmark';
 import { Attr, Connection, Reply, Request } from '@layerfs/fuse';
 import { openStore } from 'layerfs';
-import { openArea } from './area.js';
 import type { Figure } from './harness.js';
 import { testImage } from './image.js';
 
 /** Operations of the hot path, in nanoseconds each. */
 export async function benchMicro(quick: boolean): Promise<Figure[]> {
-  const area = openArea(2);
-  const store = await openStore({ root: area.make('store') });
+  const root = mkdtempSync(join(tmpdir(), 'layerfs-bench-'));
+  const store = await openStore({ root });
   try {
     await store.import(testImage('mini'), { name: 'micro' });
     const { tree } = await store.tree('micro');
@@ -49,6 +51,6 @@ export async function benchMicro(quick: boolean): Promise<Figure[]> {
     return figures;
   } finally {
     await store.close();
-    area.release();
+    rmSync(root, { recursive: true, force: true });
   }
 }

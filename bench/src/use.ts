@@ -30,7 +30,7 @@ export async function benchUse(quick: boolean): Promise<Figure[]> {
   try {
     const store = area.make('store');
     run(LAYERFS, '--root', store, 'import', layout, '--name', 'bench', '-q');
-    const lowers = unpackLowers(layout, area.make('lowers'));
+    const lowers = unpackLowers(layout, area.make('lowers'), quick);
     const fuse = fuseOverlayPeer(lowers);
     if (fuse === undefined) console.log(missing('fuse-overlayfs'));
     const peers: Peer[] = [layerfsPeer(store, 'bench'), overlayPeer(lowers), ...(fuse === undefined ? [] : [fuse])];
