@@ -1,5 +1,4 @@
-import { readFileSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { AT_FDCWD, makedev, mknodat, setXattr } from '@layerfs/linux';
 import { TOP, run } from './programs.js';
@@ -43,17 +42,19 @@ export function unpackLowers(layout: string, target: string, lenient: boolean): 
   return lowers.toReversed();
 }
 
+/** Paths here are latin1 strings, one char a byte: names need not be UTF-8. */
 function convertWhiteouts(folder: string): void {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
+  const bytes = (path: string): Buffer => Buffer.from(path, 'latin1');
+  for (const entry of readdirSync(bytes(folder), { withFileTypes: true, encoding: 'latin1' })) {
+    const path = `${folder}/${entry.name}`;
     if (entry.isDirectory()) convertWhiteouts(path);
     else if (entry.name === '.wh..wh..opq') {
-      unlinkSync(path);
-      setXattr(folder, 'trusted.overlay.opaque', Buffer.from('y'));
+      unlinkSync(bytes(path));
+      setXattr(bytes(folder), 'trusted.overlay.opaque', Buffer.from('y'));
     } else if (entry.name.startsWith('.wh.')) {
-      unlinkSync(path);
-      const hidden = join(folder, entry.name.slice(4));
-      rmSync(hidden, { recursive: true, force: true });
+      unlinkSync(bytes(path));
+      const hidden = bytes(`${folder}/${entry.name.slice(4)}`);
+      if (existsSync(hidden)) continue;
       mknodat(AT_FDCWD, hidden, 0o20000, makedev(0, 0));
     }
   }
