@@ -6,7 +6,7 @@ import { LayerfsError } from '../core/error.js';
 /** How a layer blob is compressed. */
 export type Compression = 'none' | 'gzip' | 'zstd';
 
-const CHUNK = 128 * 1024;
+const CHUNK = 512 * 1024;
 
 function starts(bytes: Uint8Array, ...magic: number[]): boolean {
   return magic.every((byte, i) => bytes[i] === byte);
