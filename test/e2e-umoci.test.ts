@@ -65,7 +65,7 @@ async function expectMountEqualsUmoci(context: TestContext, name: ImageName, var
 test.for(VARIANTS)('mini, %s: the mount equals umoci unpack', (variant, context) =>
   expectMountEqualsUmoci(context, 'mini', variant),
 );
-test.for(VARIANTS)('debian, %s: the mount equals umoci unpack', (variant, context) =>
+test.for(VARIANTS)('debian, %s: the mount equals umoci unpack', { timeout: 300_000 }, (variant, context) =>
   expectMountEqualsUmoci(context, 'debian', variant),
 );
 

@@ -80,6 +80,7 @@ test.for(VARIANTS.filter((variant) => variant !== 'multi'))(
 );
 test.for(['oci-gzip', 'oci-zstd', 'oci-archive', 'docker-archive'] as const)(
   'debian, %s: export gives back every blob',
+  { timeout: 300_000 },
   (variant, context) => expectRoundTrip(context, 'debian', variant),
 );
 

@@ -22,30 +22,34 @@ function contents(root: string): string[] {
   return storeListing(root).filter((name) => /^(objects|layers)\//.test(name));
 }
 
-test('a full disk: a clear error, nothing left behind, and it works once there is room', async (context) => {
-  need(context, 'root');
-  const { path } = await needImage(context, 'bench');
-  const small = await testImage('mini');
-  const own = new Workplace();
-  mkdirSync(own.root);
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'layerfs-test', own.root]);
-  try {
-    await own.ok(['import', small.path, '--name', 'small']);
-    const before = storeListing(own.root);
-    const { code, stderr } = await own.try(['import', path, '--name', 'large']);
-    expect(stderr).toMatch(/no space|full|room/i);
-    expect(stderr).not.toMatch(/^ +at /m);
-    expect(code).toBeGreaterThan(0);
-    expect(storeListing(own.root)).toEqual(before);
-    await expectWhole(own, 'small');
-    await run('mount', ['-o', 'remount,size=2g', own.root]);
-    await own.ok(['import', path, '--name', 'large']);
-    expect(await own.ok(['images'])).toMatch(/large/);
-  } finally {
-    await run('umount', ['-l', own.root]);
-    await own.remove();
-  }
-});
+test(
+  'a full disk: a clear error, nothing left behind, and it works once there is room',
+  { timeout: 300_000 },
+  async (context) => {
+    need(context, 'root');
+    const { path } = await needImage(context, 'bench');
+    const small = await testImage('mini');
+    const own = new Workplace();
+    mkdirSync(own.root);
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'layerfs-test', own.root]);
+    try {
+      await own.ok(['import', small.path, '--name', 'small']);
+      const before = storeListing(own.root);
+      const { code, stderr } = await own.try(['import', path, '--name', 'large']);
+      expect(stderr).toMatch(/no space|full|room/i);
+      expect(stderr).not.toMatch(/^ +at /m);
+      expect(code).toBeGreaterThan(0);
+      expect(storeListing(own.root)).toEqual(before);
+      await expectWhole(own, 'small');
+      await run('mount', ['-o', 'remount,size=2g', own.root]);
+      await own.ok(['import', path, '--name', 'large']);
+      expect(await own.ok(['images'])).toMatch(/large/);
+    } finally {
+      await run('umount', ['-l', own.root]);
+      await own.remove();
+    }
+  },
+);
 
 test('four processes import the same image at once: all succeed, one copy', async () => {
   const { path } = await testImage('mini');
@@ -61,40 +65,44 @@ test('four processes import the same image at once: all succeed, one copy', asyn
   await expectWhole(place, 'same:3');
 });
 
-test('an importer killed in the middle leaves nothing that a later command does not sweep', async (context) => {
-  const { path } = await needImage(context, 'bench');
-  const own = new Workplace();
-  const small = await testImage('mini');
-  await own.ok(['import', small.path, '--name', 'small']);
-  const before = storeListing(own.root);
-  for (const delay of [150, 1000]) {
-    const child = spawn(process.execPath, [CLI, 'import', path, '--name', 'killed'], {
-      env: { ...process.env, ...own.env },
-      stdio: 'ignore',
-    });
-    await expect
-      .poll(() => existsSync(join(own.root, 'ingest')) && readdirSync(join(own.root, 'ingest')).length, {
-        timeout: 10_000,
-      })
-      .toBeGreaterThan(0);
-    await new Promise((resolve) => setTimeout(resolve, delay));
-    const ended = new Promise((resolve) => child.once('close', resolve));
-    child.kill('SIGKILL');
-    await ended;
-    expect(await own.ok(['images'])).not.toMatch(/killed/);
-    // The next import sweeps, whatever it imports.
+test(
+  'an importer killed in the middle leaves nothing that a later command does not sweep',
+  { timeout: 300_000 },
+  async (context) => {
+    const { path } = await needImage(context, 'bench');
+    const own = new Workplace();
+    const small = await testImage('mini');
     await own.ok(['import', small.path, '--name', 'small']);
-    expect(readdirSync(join(own.root, 'ingest'))).toEqual([]);
-  }
-  await own.try(['gc']);
-  const after = storeListing(own.root).filter((name) => !name.startsWith('mounts'));
-  expect(
-    after.filter((name) => !before.includes(name)).filter((name) => !/^(blobs|layers|objects|chains)\b/.test(name)),
-  ).toEqual([]);
-  await own.ok(['import', path, '--name', 'whole']);
-  await expectWhole(own, 'whole');
-  await own.remove();
-});
+    const before = storeListing(own.root);
+    for (const delay of [150, 1000]) {
+      const child = spawn(process.execPath, [CLI, 'import', path, '--name', 'killed'], {
+        env: { ...process.env, ...own.env },
+        stdio: 'ignore',
+      });
+      await expect
+        .poll(() => existsSync(join(own.root, 'ingest')) && readdirSync(join(own.root, 'ingest')).length, {
+          timeout: 10_000,
+        })
+        .toBeGreaterThan(0);
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      const ended = new Promise((resolve) => child.once('close', resolve));
+      child.kill('SIGKILL');
+      await ended;
+      expect(await own.ok(['images'])).not.toMatch(/killed/);
+      // The next import sweeps, whatever it imports.
+      await own.ok(['import', small.path, '--name', 'small']);
+      expect(readdirSync(join(own.root, 'ingest'))).toEqual([]);
+    }
+    await own.try(['gc']);
+    const after = storeListing(own.root).filter((name) => !name.startsWith('mounts'));
+    expect(
+      after.filter((name) => !before.includes(name)).filter((name) => !/^(blobs|layers|objects|chains)\b/.test(name)),
+    ).toEqual([]);
+    await own.ok(['import', path, '--name', 'whole']);
+    await expectWhole(own, 'whole');
+    await own.remove();
+  },
+);
 
 test('an importer interrupted by Ctrl-C ends in order', async (context) => {
   const { path } = await needImage(context, 'bench');
