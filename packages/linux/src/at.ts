@@ -1,4 +1,4 @@
-import { cPath, check, native, syscall, type Path } from './library.js';
+import { cPath, check, native, nativeSyscall, type Path } from './library.js';
 import { AT } from './open.js';
 
 const mkdiratFunction = native('int mkdirat(int dir, const void *path, unsigned int mode)');
@@ -10,7 +10,11 @@ const readlinkatFunction = native('int64_t readlinkat(int dir, const void *path,
 const fchownatFunction = native('int fchownat(int dir, const void *path, uint32_t uid, uint32_t gid, int flags)');
 const fchmodatFunction = native('int fchmodat(int dir, const void *path, unsigned int mode, int flags)');
 const utimensatFunction = native('int utimensat(int dir, const void *path, const void *times, int flags)');
-const SYS_RENAMEAT2 = process.arch === 'arm64' ? 276 : 316;
+// Not every libc has a wrapper.
+const renameat2Function = nativeSyscall(
+  process.arch === 'arm64' ? 276 : 316,
+  'long fromDir, const void *from, long toDir, const void *to, unsigned long flags',
+);
 
 /** Flags of renameat2(2). */
 export const RENAME = { NOREPLACE: 1, EXCHANGE: 2, WHITEOUT: 4 } as const;
@@ -55,7 +59,7 @@ export function readlinkat(dir: number, path: Path): Uint8Array {
 
 /** renameat2(2) with {@link RENAME} flags. */
 export function renameat2(fromDir: number, from: Path, toDir: number, to: Path, flags = 0): void {
-  check(syscall(SYS_RENAMEAT2, fromDir, cPath(from), toDir, cPath(to), flags), 'renameat2', to);
+  check(renameat2Function(fromDir, cPath(from), toDir, cPath(to), flags), 'renameat2', to);
 }
 
 /** fchownat(2), the link itself by default. */

@@ -47,27 +47,11 @@ export function check(result: number, syscall: string, path?: Path): number {
   return result;
 }
 
-const syscallFunction = native(
-  'long syscall(long number, intptr_t a, intptr_t b, intptr_t c, intptr_t d, intptr_t e, intptr_t f)',
-);
-
-/** An argument of {@link syscall}: a number, or memory whose address is passed. */
-export type SyscallArgument = number | bigint | Uint8Array;
-
-function argument(value: SyscallArgument | undefined): number | bigint {
-  if (value === undefined) return 0;
-  return typeof value === 'object' ? koffi.address(value) : value;
-}
-
-/** syscall(2) for calls that libc does not wrap. Returns -1 with errno set on failure. */
-export function syscall(number: number, ...args: SyscallArgument[]): number {
-  return syscallFunction(
-    number,
-    argument(args[0]),
-    argument(args[1]),
-    argument(args[2]),
-    argument(args[3]),
-    argument(args[4]),
-    argument(args[5]),
-  );
+/**
+ * Binds a call that libc may not wrap, by its number. `parameters` is the C parameter list; give memory as pointers
+ * (`const void *path`), not as addresses: only then is it sure to be alive while the call runs.
+ */
+export function nativeSyscall(number: number, parameters: string): Native {
+  const call = native(`long syscall(long number, ${parameters})`);
+  return (...args) => call(number, ...args);
 }

@@ -1,6 +1,4 @@
-import { cPath, check, native, syscall, type Path } from './library.js';
-import { ErrnoError } from './error.js';
-import { lastErrno } from './library.js';
+import { cPath, check, native, nativeSyscall, type Path } from './library.js';
 import { close } from './io.js';
 
 /** Flags of mount(2). */
@@ -35,9 +33,15 @@ export function umount2(target: Path, flags = 0): void {
 }
 
 // Numbers since Linux 5.x are the same on every architecture.
-const SYS_OPEN_TREE = 428;
-const SYS_MOVE_MOUNT = 429;
-const SYS_MOUNT_SETATTR = 442;
+const openTreeFunction = nativeSyscall(428, 'long dir, const void *path, unsigned long flags');
+const moveMountFunction = nativeSyscall(
+  429,
+  'long fromDir, const void *from, long toDir, const void *to, unsigned long flags',
+);
+const mountSetattrFunction = nativeSyscall(
+  442,
+  'long dir, const void *path, unsigned long flags, const void *attributes, size_t size',
+);
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const OPEN_TREE_CLONE = 1;
@@ -51,7 +55,7 @@ const MOUNT_ATTR_ATIME_MASK = 0x70;
 
 /** open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount that `path` lies on, rooted at `path`. */
 export function openTreeClone(path: Path): number {
-  return check(syscall(SYS_OPEN_TREE, AT_FDCWD, cPath(path), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), 'open_tree', path);
+  return check(openTreeFunction(AT_FDCWD, cPath(path), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), 'open_tree', path);
 }
 
 /** mount_setattr(2) on the mount behind `fd`: sets and clears {@link MOUNT_ATTR} bits. */
@@ -59,13 +63,13 @@ export function mountSetattr(fd: number, set: number, clear = 0): void {
   const attributes = new BigUint64Array([BigInt(set), BigInt(clear), 0n, 0n]);
   const empty = new Uint8Array(1);
   const bytes = new Uint8Array(attributes.buffer);
-  check(syscall(SYS_MOUNT_SETATTR, fd, empty, AT_EMPTY_PATH, bytes, bytes.length), 'mount_setattr');
+  check(mountSetattrFunction(fd, empty, AT_EMPTY_PATH, bytes, bytes.length), 'mount_setattr');
 }
 
 /** move_mount(2): attaches the detached mount behind `fd` at `target`. */
 export function moveMount(fd: number, target: Path): void {
   const empty = new Uint8Array(1);
-  check(syscall(SYS_MOVE_MOUNT, fd, empty, AT_FDCWD, cPath(target), MOVE_MOUNT_F_EMPTY_PATH), 'move_mount', target);
+  check(moveMountFunction(fd, empty, AT_FDCWD, cPath(target), MOVE_MOUNT_F_EMPTY_PATH), 'move_mount', target);
 }
 
 /**
@@ -80,8 +84,7 @@ export function openReadOnlyClone(path: Path): number {
     mountSetattr(fd, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOATIME, MOUNT_ATTR_ATIME_MASK);
   } catch (error) {
     close(fd);
-    if (error instanceof ErrnoError) throw error;
-    throw new ErrnoError(lastErrno(), 'mount_setattr', path);
+    throw error;
   }
   return fd;
 }

@@ -1,4 +1,4 @@
-import { cPath, check, native, syscall, type Path } from './library.js';
+import { cPath, check, native, nativeSyscall, type Path } from './library.js';
 
 /** The current folder, in place of a folder descriptor. */
 export const AT_FDCWD = -100;
@@ -24,7 +24,7 @@ export const O = {
 /** Flags of openat2(2)'s resolve field: what a path walk may not do. */
 export const RESOLVE = { NO_XDEV: 1, NO_MAGICLINKS: 2, NO_SYMLINKS: 4, BENEATH: 8, IN_ROOT: 16 } as const;
 
-const SYS_OPENAT2 = 437;
+const openat2Function = nativeSyscall(437, 'long dir, const void *path, const void *how, size_t size');
 const openatFunction = native('int openat(int dir, const void *path, int flags, int mode)');
 
 /** openat(2). Adds O_CLOEXEC. Returns a descriptor; throws ErrnoError naming the path. */
@@ -36,5 +36,5 @@ export function openat(dir: number, path: Path, flags: number, mode = 0): number
 export function openat2(dir: number, path: Path, flags: number, resolve: number, mode = 0): number {
   const how = new BigUint64Array([BigInt(flags | O.CLOEXEC), BigInt(mode), BigInt(resolve)]);
   const bytes = new Uint8Array(how.buffer);
-  return check(syscall(SYS_OPENAT2, dir, cPath(path), bytes, bytes.length), 'openat2', path);
+  return check(openat2Function(dir, cPath(path), bytes, bytes.length), 'openat2', path);
 }

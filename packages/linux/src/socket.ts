@@ -9,6 +9,12 @@ const SOCK_STREAM = 1;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
+// Sizes on 64-bit Linux, in bytes.
+const HEADER = 56;
+const IOVEC = 16;
+const CONTROL = 24;
+/** struct cmsghdr and one descriptor, without padding. */
+const CMSG_LENGTH = 20;
 
 /** socketpair(2) of stream sockets. The descriptors are **not** close-on-exec: one end is meant for a child. */
 export function socketpair(): [number, number] {
@@ -17,41 +23,43 @@ export function socketpair(): [number, number] {
   return [fds[0], fds[1]];
 }
 
-/** struct msghdr (56 bytes on 64-bit Linux) over one byte of data and room for one descriptor. */
-function message(data: Uint8Array, control: Uint8Array): { header: Uint8Array; keep: unknown[] } {
-  const iovec = new BigUint64Array([koffi.address(data), BigInt(data.length)]);
-  const header = new BigUint64Array(7);
-  header[2] = koffi.address(iovec);
-  header[3] = 1n;
-  header[4] = koffi.address(control);
-  header[5] = BigInt(control.length);
-  return { header: new Uint8Array(header.buffer), keep: [iovec, header] };
+/**
+ * struct msghdr (56 bytes on 64-bit Linux), iovec, room for one descriptor and one byte of data, in one piece of memory:
+ * the kernel follows addresses in it, so that all of it must live as long as the header that is passed to the call.
+ */
+class Message {
+  readonly view = new DataView(new ArrayBuffer(HEADER + IOVEC + CONTROL + 8));
+  readonly bytes = new Uint8Array(this.view.buffer);
+
+  constructor() {
+    const start = koffi.address(this.view.buffer);
+    const control = HEADER + IOVEC;
+    this.view.setBigUint64(16, start + BigInt(HEADER), true);
+    this.view.setBigUint64(24, 1n, true);
+    this.view.setBigUint64(32, start + BigInt(control), true);
+    this.view.setBigUint64(40, BigInt(CONTROL), true);
+    this.view.setBigUint64(HEADER, start + BigInt(control + CONTROL), true);
+    this.view.setBigUint64(HEADER + 8, 1n, true);
+  }
 }
 
 /** Receives one descriptor sent with SCM_RIGHTS; undefined when the other end closed without sending one. Blocks. */
 export function receiveFd(socket: number): number | undefined {
-  const data = new Uint8Array(1);
-  const control = new Uint8Array(24);
-  const { header, keep } = message(data, control);
-  const n = check(recvmsgFunction(socket, header, MSG_CMSG_CLOEXEC), 'recvmsg');
-  void keep;
-  const view = new DataView(control.buffer);
-  const length = Number(new DataView(header.buffer).getBigUint64(40, true));
-  if (n === 0 || length < 20) return undefined;
-  if (view.getInt32(8, true) !== SOL_SOCKET || view.getInt32(12, true) !== SCM_RIGHTS) return undefined;
-  return view.getInt32(16, true);
+  const { view, bytes } = new Message();
+  const n = check(recvmsgFunction(socket, bytes, MSG_CMSG_CLOEXEC), 'recvmsg');
+  const at = HEADER + IOVEC;
+  if (n === 0 || Number(view.getBigUint64(40, true)) < CMSG_LENGTH) return undefined;
+  if (view.getInt32(at + 8, true) !== SOL_SOCKET || view.getInt32(at + 12, true) !== SCM_RIGHTS) return undefined;
+  return view.getInt32(at + 16, true);
 }
 
 /** Sends one descriptor with SCM_RIGHTS and a byte of data. */
 export function sendFd(socket: number, fd: number): void {
-  const data = new Uint8Array(1);
-  const control = new Uint8Array(24);
-  const view = new DataView(control.buffer);
-  view.setBigUint64(0, 20n, true);
-  view.setInt32(8, SOL_SOCKET, true);
-  view.setInt32(12, SCM_RIGHTS, true);
-  view.setInt32(16, fd, true);
-  const { header, keep } = message(data, control);
-  check(sendmsgFunction(socket, header, 0), 'sendmsg');
-  void keep;
+  const { view, bytes } = new Message();
+  const at = HEADER + IOVEC;
+  view.setBigUint64(at, BigInt(CMSG_LENGTH), true);
+  view.setInt32(at + 8, SOL_SOCKET, true);
+  view.setInt32(at + 12, SCM_RIGHTS, true);
+  view.setInt32(at + 16, fd, true);
+  check(sendmsgFunction(socket, bytes, 0), 'sendmsg');
 }
