@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -5,6 +6,8 @@ export default defineConfig({
     include: ['packages/*/src/**/*.test.ts', 'bench/src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['**/dist/**', '**/node_modules/**'],
     pool: 'forks',
+    // Tests wait for disks and for programs that they start, so that even two processors are better used by all.
+    maxWorkers: availableParallelism(),
     testTimeout: 60_000,
     hookTimeout: 600_000,
     // scripts/test.mjs lists what was skipped, and why, at the end.

@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { digestHex, type ChainID, type Digest, type DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
 
@@ -88,10 +88,10 @@ export class StorePaths {
    */
   prepare(): void {
     try {
-      mkdirSync(this.root, { recursive: true, mode: 0o755 });
+      makeFolder(this.root, 0o755);
       for (const folder of [this.objects, this.blobs, this.layers, this.chains, this.meta, this.ingest, this.mounts]) {
         // Trees and objects of images may hold what only root may read.
-        mkdirSync(folder, { recursive: true, mode: 0o700 });
+        makeFolder(folder, 0o700);
       }
       if (!existsSync(this.lock)) writeFileSync(this.lock, '', { flag: 'a', mode: 0o600 });
       const version = join(this.root, 'version');
@@ -117,5 +117,18 @@ export class StorePaths {
       }
       throw error;
     }
+  }
+}
+
+// Not mkdirSync's `recursive`: in Node 20 that loops for ever where a folder can have no new ones, as /proc.
+function makeFolder(path: string, mode: number): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error;
+    makeFolder(dirname(path), mode);
+    mkdirSync(path, { mode });
   }
 }

@@ -1,5 +1,6 @@
+import type { RemoveResult } from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
-import { formatBytes } from '../../format.js';
+import { formatBytes, plural } from '../../format.js';
 import { print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
@@ -11,15 +12,25 @@ interface Options extends GlobalOptions {
 export async function run(images: readonly string[], options: Options): Promise<void> {
   const signal = interruption();
   await withStore(options, async (store) => {
-    const results = [];
-    for (const image of images) results.push(await store.removeImage(image, { force: options.force === true, signal }));
-    if (options.json === true) return printJson(results);
-    if (options.quiet === true) return;
-    for (const result of results) {
-      for (const name of result.untagged) print(`untagged ${name}`);
-      for (const digest of result.deleted) print(`deleted ${digest}`);
-      for (const mountpoint of result.pinned) print(`its layers stay until ${mountpoint} is unmounted`);
-      if (result.freedObjects > 0) print(`freed ${formatBytes(result.freedBytes)} in ${result.freedObjects} objects`);
+    const results: RemoveResult[] = [];
+    try {
+      for (const image of images) {
+        const result = await store.removeImage(image, { force: options.force === true, signal });
+        results.push(result);
+        if (options.json !== true && options.quiet !== true) report(result);
+      }
+    } finally {
+      // What was removed before a later one failed is told as well.
+      if (options.json === true) printJson(results);
     }
   });
+}
+
+function report(result: RemoveResult): void {
+  for (const name of result.untagged) print(`untagged ${name}`);
+  for (const digest of result.deleted) print(`deleted ${digest}`);
+  for (const mountpoint of result.pinned) print(`its layers stay until ${mountpoint} is unmounted`);
+  if (result.freedObjects > 0) {
+    print(`freed ${formatBytes(result.freedBytes)} in ${plural(result.freedObjects, 'object')}`);
+  }
 }
