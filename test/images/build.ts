@@ -22,6 +22,7 @@ function variantName(text: string): Variant {
 async function buildAll(names: readonly ImageName[]): Promise<void> {
   console.error(`test images in ${cacheFolder()}`);
   for (const name of names) {
+    let complete = true;
     const variants: readonly Variant[] = name === 'mini' || name === 'debian' ? VARIANTS : ['oci-gzip'];
     for (const variant of variants) {
       try {
@@ -29,10 +30,11 @@ async function buildAll(names: readonly ImageName[]): Promise<void> {
       } catch (error) {
         if (!(error instanceof ImageUnavailable)) throw error;
         console.error(`${name}, ${variant}: left out: ${error.message}`);
+        complete = false;
         process.exitCode = 1;
       }
     }
-    console.error(`${name}: ready`);
+    if (complete) console.error(`${name}: ready`);
   }
 }
 

@@ -38,8 +38,10 @@ async function runLogged(command: string, args: string[]): Promise<void> {
   if (code === 0) return;
   const last = output.trim().split('\n').slice(-6).join('\n');
   const offline =
-    /Could not resolve|Temporary failure|Unable to connect|Could not connect|Failed to fetch|timed out/i.test(output);
-  if (offline) throw new ImageUnavailable(`Debian's mirror cannot be reached: ${last}`);
+    /^.*(Could not resolve|Temporary failure|Unable to connect|Could not connect|Failed to fetch|timed out).*$/im.exec(
+      output,
+    );
+  if (offline !== null) throw new ImageUnavailable(`Debian's mirror cannot be reached: ${offline[0].trim()}`);
   throw new Error(`${command} ended with ${code}:\n${last}`);
 }
 
@@ -47,8 +49,21 @@ function needRoot(): void {
   if (process.getuid?.() !== 0) throw new ImageUnavailable('building the debian image needs root');
 }
 
-/** Layer 1. The mirror is the one of this machine's apt. */
-export function debianBase(say: (text: string) => void): Promise<string> {
+let unreachable: ImageUnavailable | undefined;
+
+/** Layer 1, as `bootstrap` makes it; once the mirror was out of reach, this process does not try again. */
+export async function debianBase(say: (text: string) => void): Promise<string> {
+  if (unreachable !== undefined) throw unreachable;
+  try {
+    return await bootstrap(say);
+  } catch (error) {
+    if (error instanceof ImageUnavailable) unreachable = error;
+    throw error;
+  }
+}
+
+/** The mirror is the one of this machine's apt. */
+function bootstrap(say: (text: string) => void): Promise<string> {
   return cached('debian/layers/1.tar', async (path) => {
     needRoot();
     needProgram('mmdebstrap');
