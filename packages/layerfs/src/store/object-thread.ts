@@ -16,7 +16,8 @@ export interface BatchReply {
   readonly batch: SharedArrayBuffer;
   readonly objects: number;
   readonly bytes: number;
-  readonly error?: Error;
+  /** What went wrong; a cloned Error would lose its code. */
+  readonly error?: { readonly message: string; readonly code: string | undefined };
 }
 
 /** Writes small objects in a second thread, in batches of shared memory that go back and forth. */
@@ -42,7 +43,9 @@ export class ObjectThread {
       this.#written++;
       this.newObjects += reply.objects;
       this.newBytes += reply.bytes;
-      this.#failure ??= reply.error;
+      if (reply.error !== undefined) {
+        this.#failure ??= Object.assign(new Error(reply.error.message), { code: reply.error.code });
+      }
       this.#notify();
     });
     this.#worker.on('error', (error) => {

@@ -9,7 +9,7 @@ parentPort?.on('message', ({ batch, length }: BatchMessage) => {
   const bytes = Buffer.from(batch as unknown as ArrayBuffer);
   let count = 0;
   let written = 0;
-  let failure: Error | undefined;
+  let failure: BatchReply['error'];
   try {
     for (let at = 0; at < length;) {
       const hex = bytes.toString('latin1', at, at + 64);
@@ -22,7 +22,8 @@ parentPort?.on('message', ({ batch, length }: BatchMessage) => {
       at = start + size;
     }
   } catch (error) {
-    failure = error instanceof Error ? error : new Error(String(error));
+    const { message, code } = error as NodeJS.ErrnoException;
+    failure = { message, code };
   }
   const reply: BatchReply = {
     batch,
