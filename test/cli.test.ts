@@ -131,7 +131,7 @@ describe('what is printed', () => {
   });
 
   test('what an image says of itself cannot steer the terminal', async () => {
-    const layer = tarOf({ name: 'file', content: 'x' });
+    const layer = tarOf({ name: 'file', data: 'x' });
     const config = {
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       os: 'linux',
@@ -143,9 +143,9 @@ describe('what is printed', () => {
     writeFileSync(
       archive,
       tarOf(
-        { name: 'manifest.json', content: JSON.stringify(manifest) },
-        { name: 'c.json', content: JSON.stringify(config) },
-        { name: 'layer.tar', content: layer },
+        { name: 'manifest.json', data: Buffer.from(JSON.stringify(manifest)) },
+        { name: 'c.json', data: Buffer.from(JSON.stringify(config)) },
+        { name: 'layer.tar', data: layer },
       ),
     );
     await place.ok(['import', archive]);
@@ -205,14 +205,19 @@ describe('pipes and signals', () => {
     await place.ok(['rmi', 'piped']);
   });
 
-  test('bad input on a pipe that stays open ends the command at once', () => {
-    const { status, stderr } = piped(
-      '(head -c 100000 /dev/zero | tr "\\0" x; sleep 30) | timeout 20 $LAYERFS import - || exit $?',
-    );
-    expect(stderr).toMatch(/not an image/);
-    expect(status).not.toBe(124);
-    // The shell waits for its sleep, the command does not.
-  }, 60_000);
+  test('bad input on a pipe that stays open ends the command at once', async () => {
+    const child = spawn(process.execPath, [CLI, 'import', '-'], {
+      env: { ...process.env, ...place.env },
+      stdio: 'pipe',
+    });
+    child.stdin.write('x'.repeat(100_000));
+    child.stdin.on('error', () => undefined);
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    child.stdin.destroy();
+    expect({ code, stderr }).toMatchObject({ code: 4, stderr: expect.stringContaining('not an image') as unknown });
+  });
 
   test.each(['SIGINT', 'SIGTERM'] as const)(
     '%s ends an import that waits for its input, and leaves nothing',
