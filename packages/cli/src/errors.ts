@@ -43,7 +43,11 @@ const SYSTEM: Readonly<Record<string, { readonly text: string; readonly exit: nu
 /** What a user can do next, by the command and the error's code (`*`: any command). */
 const NEXT: readonly (readonly [command: string, code: LayerfsErrorCode, hint: string])[] = [
   ['unmount', 'failed-precondition', 'end what uses it, or unmount with --lazy'],
-  ['rmi', 'failed-precondition', 'unmount it first, or use --force: its layers then stay until it is unmounted'],
+  [
+    'rmi',
+    'failed-precondition',
+    '--force removes it all the same; what a mount still needs stays until it is unmounted',
+  ],
   ['checkout', 'already-exists', 'name a folder that is empty or does not exist yet'],
   ['export', 'already-exists', 'name a file or folder that does not exist yet'],
   ['mount', 'unavailable', 'layerfs doctor says what is missing here; layerfs checkout needs no mount'],

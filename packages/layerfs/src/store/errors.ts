@@ -9,14 +9,17 @@ const DENIED = new Set(['EACCES', 'EPERM', 'EROFS']);
  */
 export function storeError(error: unknown, doing: string, root: string): LayerfsError {
   if (error instanceof LayerfsError) return error;
-  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
+  // A DOMException's code is a number.
+  const given: unknown = (error as NodeJS.ErrnoException | undefined)?.code;
+  const code = typeof given === 'string' ? given : '';
   const text = error instanceof Error ? error.message : String(error);
   if (FULL.has(code) || /No space left on device/.test(text)) {
     return new LayerfsError('resource-exhausted', `${doing}: no space left on the disk of the store ${root}`, {
       cause: error,
     });
   }
-  if (code === 'ABORT_ERR') return new LayerfsError('aborted', `${doing}: interrupted`, { cause: error });
+  if (code === 'ABORT_ERR' || (error instanceof Error && error.name === 'AbortError'))
+    return new LayerfsError('aborted', `${doing}: interrupted`, { cause: error });
   if (DENIED.has(code)) return new LayerfsError('permission-denied', `${doing}: ${text}`, { cause: error });
   if (code === 'ENOENT') return new LayerfsError('not-found', `${doing}: ${text}`, { cause: error });
   if (code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM') {

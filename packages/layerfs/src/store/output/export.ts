@@ -262,10 +262,11 @@ async function writeTar(files: readonly File[], out: Writable): Promise<void> {
       throw error;
     }
   };
-  const filled = fill();
   // Whichever fails first is the reason; the other one then fails because of it.
-  const outcomes = await Promise.allSettled([filled, pipeline(archive as AsyncIterable<Uint8Array>, out)]);
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  const failures: unknown[] = [];
+  const heard = (work: Promise<void>): Promise<unknown> => work.catch((error: unknown) => failures.push(error));
+  await Promise.all([heard(pipeline(archive as AsyncIterable<Uint8Array>, out)), heard(fill())]);
+  if (failures.length > 0) throw failures[0];
 }
 
 async function addFile(archive: Pack, file: File, mtime: Date): Promise<void> {
@@ -278,8 +279,11 @@ async function addFile(archive: Pack, file: File, mtime: Date): Promise<void> {
   });
   // Reported by whoever waits for it below, or not at all when the content failed first.
   taken.catch(() => undefined);
+  // The same error as the callback's; unheard it would end the process (a closed pipe, say).
+  (entry as unknown as EventEmitter | undefined)?.on('error', () => undefined);
   for await (const chunk of file.content()) {
-    if (entry?.write(chunk) === false) await once(entry as unknown as EventEmitter, 'drain');
+    // An archive that was given up, as nobody reads it any more, never drains.
+    if (entry?.write(chunk) === false) await Promise.race([once(entry as unknown as EventEmitter, 'drain'), taken]);
   }
   entry?.end(undefined);
   await taken;

@@ -2,6 +2,7 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { addAbortSignal, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { LayerfsError } from '../../core/error.js';
 import { BLOCK, isZeroBlock, parseHeader } from '../../core/tar/header.js';
@@ -124,6 +125,8 @@ async function fromStream(
   options: OpenOptions,
   notes: string[],
 ): Promise<Source> {
+  // A stream that waits, such as a terminal's or a pipe's, would not notice otherwise.
+  if (options.signal !== undefined && input instanceof Readable) addAbortSignal(options.signal, input);
   const stream = await PeekedStream.of(input);
   if (stream.head.length === 0) throw new LayerfsError('invalid-argument', `${what} is empty: not an image`);
   const { compression, bytes } = await unpackHead(stream.head, stream.whole);
