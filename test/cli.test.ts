@@ -232,21 +232,25 @@ describe('pipes and signals', () => {
     },
   );
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('%s ends a mount in the foreground, also one in use', async (signal) => {
-    const mountpoint = place.newFolder('foreground');
-    const mount = start(['mount', 'mini', mountpoint, '--foreground']);
-    await expect.poll(mount.said, { timeout: 20_000 }).toContain('is mounted on');
-    const user = spawn('sleep', ['60'], { cwd: join(mountpoint, 'etc'), stdio: 'ignore' });
-    try {
-      expect(readFileSync(join(mountpoint, 'etc/hostname'), 'utf8')).toBe('changed\n');
-      mount.kill(signal);
-      await expect.poll(() => mountsBelow(mountpoint), { timeout: 20_000 }).toEqual([]);
-    } finally {
-      user.kill();
-    }
-    expect(await mount.ended).toBe(0);
-    expect(await json('mounts')).toEqual([]);
-  });
+  test.for(['SIGINT', 'SIGTERM'] as const)(
+    '%s ends a mount in the foreground, also one in use',
+    async (signal, context) => {
+      need(context, 'fuse');
+      const mountpoint = place.newFolder('foreground');
+      const mount = start(['mount', 'mini', mountpoint, '--foreground']);
+      await expect.poll(mount.said, { timeout: 20_000 }).toContain('is mounted on');
+      const user = spawn('sleep', ['60'], { cwd: join(mountpoint, 'etc'), stdio: 'ignore' });
+      try {
+        expect(readFileSync(join(mountpoint, 'etc/hostname'), 'utf8')).toBe('changed\n');
+        mount.kill(signal);
+        await expect.poll(() => mountsBelow(mountpoint), { timeout: 20_000 }).toEqual([]);
+      } finally {
+        user.kill();
+      }
+      expect(await mount.ended).toBe(0);
+      expect(await json('mounts')).toEqual([]);
+    },
+  );
 });
 
 test('a command line without arguments shows the help and fails', async () => {
