@@ -31,6 +31,16 @@ export async function benchImport(quick: boolean): Promise<Figure[]> {
         },
       },
     ];
+    subjects.push({
+      name: 'the same, then sync',
+      // An import is on disk when it ends.
+      run: () => {
+        const target = area.make('tar');
+        return timed(
+          `${blobs.map((blob) => `gzip -dc ${blob} | tar x -C ${target}`).join(' && ')} && sync -f ${target}`,
+        );
+      },
+    });
     if (has('umoci')) {
       const rootless = process.geteuid?.() === 0 ? '' : '--rootless ';
       subjects.push({

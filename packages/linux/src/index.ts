@@ -24,7 +24,7 @@ export { FALLOC, copyFileRange, fallocate, ficlone, fileSize, seekData, seekHole
 export { ioctl, ioctlInt } from './ioctl.js';
 export { syncfs, syncfsAsync } from './sync.js';
 export { LOCK, flock, tryFlock } from './lock.js';
-export { MADV, madvise, mapFile, type MappedFile } from './memory.js';
+export { alignedBuffer, MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { eventLoopFd } from './event-loop.js';
 export { POLL, PollSet, eventfd } from './poll.js';
 export { receiveFd, sendFd, socketpair } from './socket.js';

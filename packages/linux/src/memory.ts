@@ -36,6 +36,13 @@ export function mapFile(fd: number, length: number): MappedFile {
   };
 }
 
+/** Memory that begins at a multiple of `alignment` (a power of two), as O_DIRECT asks. Not zeroed. */
+export function alignedBuffer(length: number, alignment: number): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(length + alignment);
+  const misfit = Number(koffi.address(buffer) & BigInt(alignment - 1));
+  return buffer.subarray(alignment - misfit, alignment - misfit + length);
+}
+
 /** Advice of madvise(2). */
 export const MADV = { RANDOM: 1, SEQUENTIAL: 2, WILLNEED: 3, DONTNEED: 4, PAGEOUT: 21 } as const;
 

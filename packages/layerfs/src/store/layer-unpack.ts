@@ -1,14 +1,15 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { printable } from '../core/bytes.js';
 import { LayerfsError } from '../core/error.js';
-import type { DiffID } from '../core/digest.js';
+import { digestFromBytes, type DiffID } from '../core/digest.js';
 import { TreeBuilder } from '../core/tree/builder.js';
 import type { TarEntry } from '../core/tar/entry.js';
 import { LayerReader } from '../core/tar/layer.js';
 import { TarParser, type TarHandler } from '../core/tar/parser.js';
 import type { Xxhash } from './hash.js';
+import type { Inflated } from './inflate/inflate.js';
 import { ObjectList } from './object-list.js';
 import type { LargeObject, ObjectWriter } from './objects.js';
 import { RecordFileWriter } from './record-file.js';
@@ -177,7 +178,7 @@ class Unpacker implements TarHandler {
  * @throws LayerfsError of the tar (corrupt, invalid-argument), resource-exhausted beyond `maxSize`
  */
 export async function unpackLayer(
-  tar: AsyncIterable<Uint8Array>,
+  tar: Inflated,
   folder: string,
   objects: ObjectWriter,
   xxhash: Xxhash,
@@ -187,7 +188,6 @@ export async function unpackLayer(
   const maxSize = options.maxSize ?? DEFAULT_MAX_LAYER_SIZE;
   const unpacker = new Unpacker(record, objects, maxSize);
   const parser = new TarParser(unpacker);
-  const whole = createHash('sha256');
   let finished = false;
   try {
     for await (const chunk of tar) {
@@ -195,7 +195,6 @@ export async function unpackLayer(
       if (parser.offset + chunk.length > maxSize) {
         throw tooLarge(maxSize, 'layer');
       }
-      whole.update(chunk);
       for (let at = 0; at < chunk.length; at += MAX_CHUNK) {
         parser.push(chunk.length <= MAX_CHUNK ? chunk : chunk.subarray(at, at + MAX_CHUNK));
         await record.drain();
@@ -212,7 +211,7 @@ export async function unpackLayer(
       record.close();
     }
   }
-  const sum = whole.digest();
+  const sum = tar.digest();
   const list = unpacker.list();
   list.write(join(folder, 'objects'), xxhash);
   writeFileSync(join(folder, 'tree'), unpacker.tree.finish({ layers: [sum], hash: xxhash }), {
@@ -220,7 +219,7 @@ export async function unpackLayer(
     mode: 0o400,
   });
   return {
-    diffID: `sha256:${sum.toString('hex')}` as DiffID,
+    diffID: digestFromBytes(sum) as DiffID,
     size: parser.offset,
     contentSize: unpacker.contentSize,
     entries: unpacker.reader.entries,

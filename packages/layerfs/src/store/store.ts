@@ -246,7 +246,7 @@ export class Store {
     if ((tree.mode(ino) & S_IFMT) !== S_IFREG) throw new LayerfsError('invalid-argument', `${path} is no regular file`);
     const hex = tree.objectDigest(ino);
     if (hex === undefined) return { size: 0, content: Readable.from([]) };
-    return { size: tree.size(ino), content: createReadStream(this.paths.object(hex), { highWaterMark: 256 * 1024 }) };
+    return { size: tree.size(ino), content: createReadStream(this.paths.object(hex), { highWaterMark: 512 * 1024 }) };
   }
 
   /** Runs something while nothing can be removed from the store. */

@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { syncfsAsync } from '@layerfs/linux';
 
 /** Between two beginnings of writing out, in milliseconds. Not less: syncfs(2) writes out what others wrote, too. */
-const INTERVAL = 1000;
+const INTERVAL = 250;
 
 /**
  * The disk under a store. While an import runs, what it has written goes out in the background: the disk works at the

@@ -11,6 +11,7 @@ import type { StoreContext } from '../context.js';
 import { checkAborted } from '../errors.js';
 import { lockFile, openIngest } from '../locks.js';
 import { ObjectWriter } from '../objects.js';
+import { InflateThreads } from '../inflate/thread.js';
 import { sha256 } from '../source/blobs.js';
 import { currentPlatform } from '../source/host.js';
 import { openSource, type ImportInput } from '../source/open.js';
@@ -51,8 +52,10 @@ export async function importImages(
   const session = openIngest(paths.ingest);
   const objects = new ObjectWriter(paths, session.folder);
   const disk = new Disk(paths.root);
+  const threads = new InflateThreads();
   try {
     const source = await openSource(input, session.folder, {
+      threads,
       ...(name === undefined ? {} : { name }),
       ...(platform === undefined ? {} : { platform }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -61,6 +64,7 @@ export async function importImages(
       context,
       folder: session.folder,
       objects,
+      threads,
       maxSize: options.maxLayerSize,
       signal: options.signal,
     };
@@ -89,6 +93,7 @@ export async function importImages(
     for (const image of imported) options.onProgress?.({ kind: 'image', name: image.name, digest: image.digest });
     return { images: imported, newObjects: objects.newObjects, newBytes: objects.newBytes, notes };
   } finally {
+    await threads.close();
     await objects.close();
     await disk.close();
     for (const held of locks) held.release();

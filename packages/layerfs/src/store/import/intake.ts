@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
 import { ErrnoError, ficlone } from '@layerfs/linux';
 import { digestFromBytes, type Digest } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import { checkAborted } from '../errors.js';
+import { DirectFile } from './direct-file.js';
 
 /** What is known of a blob before it is read. */
 export interface IntakeOptions {
@@ -27,8 +27,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
   readonly #pending: Uint8Array[] = [];
   #size = 0;
   #ended = false;
-  #file: FileHandle | undefined;
-  #writing: Promise<void> | undefined;
+  #file: DirectFile | undefined;
 
   constructor(source: AsyncIterable<Uint8Array>, options: IntakeOptions) {
     this.#source = source[Symbol.asyncIterator]();
@@ -50,7 +49,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
 
   /** From now on what is read is also written to a new file. */
   async keep(path: string): Promise<void> {
-    this.#file = await open(path, 'wx', 0o400);
+    this.#file = await DirectFile.create(path, 0o400);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
@@ -69,13 +68,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
     if (size !== undefined && this.#size + value.length > size) {
       throw new LayerfsError('corrupt', `${this.#options.what} has more than the ${size} bytes of its descriptor`);
     }
-    // Written while it is hashed and read by others; one piece at a time.
-    await this.#writing;
-    if (this.#file !== undefined) {
-      this.#writing = writeAll(this.#file, value);
-      // A failure is waited for with the next piece.
-      this.#writing.catch(() => undefined);
-    }
+    await this.#file?.append(value);
     this.#hash.update(value);
     this.#size += value.length;
     this.#options.onBytes(value.length);
@@ -85,9 +78,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
   /** Reads what is left and verifies. @throws LayerfsError corrupt when size or digest are not as expected */
   async finish(): Promise<{ digest: Digest; size: number }> {
     while (!this.#ended) await this.#next();
-    await this.#writing;
-    await this.#file?.close();
-    this.#file = undefined;
+    await this.#file?.finish();
     const { what, size, digest } = this.#options;
     if (size !== undefined && size !== this.#size) {
       throw new LayerfsError('corrupt', `${what} has a size of ${this.#size} bytes instead of ${size}`);
@@ -101,16 +92,9 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
 
   /** Lets go of everything, finished or not. */
   async close(): Promise<void> {
-    // Its error was told where it was waited for, or there is another one to tell.
-    await this.#writing?.catch(() => undefined);
     await this.#file?.close();
-    this.#file = undefined;
     await this.#source.return?.();
   }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
 }
 
 /**
@@ -139,5 +123,5 @@ export function cloneBlob(file: string, target: string): boolean {
 
 /** Reads a file in large pieces. */
 export function readFileStream(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path, { highWaterMark: 256 * 1024 });
+  return createReadStream(path, { highWaterMark: 512 * 1024 });
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestFromBytes, type Digest, type DiffID } from '../../core/digest.js';
@@ -6,7 +5,9 @@ import { LayerfsError } from '../../core/error.js';
 import { layerCompression, MEDIA_TYPE, type Compression } from '../../core/oci/media-types.js';
 import type { StoreContext } from '../context.js';
 import { checkAborted } from '../errors.js';
-import { inflate, sniffCompression } from '../inflate.js';
+import { sniffCompression } from '../inflate/compression.js';
+import { Inflated } from '../inflate/inflate.js';
+import type { InflateThreads } from '../inflate/thread.js';
 import { unpackLayer, type UnpackedLayer } from '../layer-unpack.js';
 import type { LayerRecord } from '../meta.js';
 import type { ObjectWriter } from '../objects.js';
@@ -33,6 +34,7 @@ export interface LayerWork {
   /** The session's folder. */
   readonly folder: string;
   readonly objects: ObjectWriter;
+  readonly threads: InflateThreads;
   readonly maxSize: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -82,7 +84,7 @@ export async function readLayer(
     // A blob that is the tar itself is not kept: it is given back from the tar record.
     const kept = compression !== 'none';
     if (kept && !cloned) await intake.keep(blobFile);
-    const tar = inflate(intake, compression, layer.what);
+    const tar = new Inflated(intake, compression, layer.what, work.threads);
     const known = layer.diffID === undefined ? undefined : work.context.meta.layer(layer.diffID);
     const content = await decoded(intake, async () =>
       known === undefined ? unpack(work, tar, number) : { ...(await hashOnly(tar, work.signal)), record: known },
@@ -117,7 +119,7 @@ async function decoded<T>(intake: BlobIntake, read: () => Promise<T>): Promise<T
 
 async function unpack(
   work: LayerWork,
-  tar: AsyncIterable<Uint8Array>,
+  tar: Inflated,
   number: number,
 ): Promise<{ diffID: DiffID; record: LayerRecord; folder: string; unpacked: UnpackedLayer }> {
   const folder = join(work.folder, `layer-${number}`);
@@ -130,13 +132,10 @@ async function unpack(
   return { diffID, folder, unpacked, record: { size, contentSize, entries, objects: objects.count } };
 }
 
-async function hashOnly(tar: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<{ diffID: DiffID }> {
-  const hash = createHash('sha256');
-  for await (const chunk of tar) {
-    checkAborted(signal);
-    hash.update(chunk);
-  }
-  return { diffID: digestFromBytes(hash.digest()) as DiffID };
+async function hashOnly(tar: Inflated, signal: AbortSignal | undefined): Promise<{ diffID: DiffID }> {
+  // The bytes are hashed on their way.
+  for await (const _ of tar) checkAborted(signal);
+  return { diffID: digestFromBytes(tar.digest()) as DiffID };
 }
 
 function mediaTypeOf(compression: Compression): string {

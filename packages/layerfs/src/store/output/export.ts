@@ -144,7 +144,7 @@ function layerSource(context: StoreContext, layer: ImageLayerRecord, signal: Abo
       size,
       mediaType,
       rebuilt: false,
-      open: () => createReadStream(path, { highWaterMark: 256 * 1024 }),
+      open: () => createReadStream(path, { highWaterMark: 512 * 1024 }),
     };
   }
   const known = context.meta.layer(diffID);

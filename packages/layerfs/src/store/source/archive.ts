@@ -49,7 +49,7 @@ export class Archive {
     return createReadStream(this.#path, {
       start: entry.offset,
       end: entry.offset + entry.size - 1,
-      highWaterMark: 256 * 1024,
+      highWaterMark: 512 * 1024,
     });
   }
 

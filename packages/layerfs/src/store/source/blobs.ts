@@ -33,7 +33,7 @@ export function folderFiles(folder: string): LayoutFiles {
         throw error;
       }
     },
-    open: (path) => createReadStream(join(folder, path), { highWaterMark: 256 * 1024 }),
+    open: (path) => createReadStream(join(folder, path), { highWaterMark: 512 * 1024 }),
     async document(path) {
       const file = await open(join(folder, path), 'r');
       try {

@@ -1,5 +1,6 @@
 import { LayerfsError } from '../../core/error.js';
-import { inflate, sniffCompression, type Compression } from '../inflate.js';
+import { sniffCompression, type Compression } from '../inflate/compression.js';
+import { inflateHead } from '../inflate/inflate.js';
 
 /** Raw bytes looked at before anything is decided; the first chunk of a pipe may be shorter. */
 const RAW = 64 * 1024;
@@ -46,27 +47,13 @@ export class PeekedStream implements AsyncIterable<Uint8Array> {
 }
 
 /** Recognises compression by a head and gives the first bytes of what is packed. @throws LayerfsError corrupt, unimplemented */
-export async function unpackHead(
-  head: Uint8Array,
-  whole: boolean,
-): Promise<{ compression: Compression; bytes: Uint8Array }> {
+export function unpackHead(head: Uint8Array, whole: boolean): { compression: Compression; bytes: Uint8Array } {
   const compression = sniffCompression(head);
   if (compression === 'none') return { compression, bytes: head };
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for await (const part of inflate(only(head), compression, 'the input')) {
-      parts.push(part);
-      length += part.length;
-      if (length >= ENOUGH) break;
-    }
-  } catch (error) {
-    // A head that is not the whole ends too early, as it must.
-    if (!(error instanceof LayerfsError) || (whole && length === 0)) throw error;
+  const { bytes, error } = inflateHead(head, compression, ENOUGH);
+  // A head that is not the whole ends too early, as it must.
+  if (error !== undefined && whole && bytes.length === 0) {
+    throw new LayerfsError('corrupt', `the input: ${compression} data is damaged or truncated (${error.message})`);
   }
-  return { compression, bytes: Buffer.concat(parts).subarray(0, ENOUGH) };
-}
-
-async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
+  return { compression, bytes };
 }

@@ -1,13 +1,14 @@
 /** Finds out by content what an import was given, and lists its images. */
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { addAbortSignal, Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { LayerfsError } from '../../core/error.js';
 import { BLOCK, isZeroBlock, parseHeader } from '../../core/tar/header.js';
 import { checkAborted, isErrno } from '../errors.js';
-import { inflate, type Compression } from '../inflate.js';
+import type { Compression } from '../inflate/compression.js';
+import { Inflated } from '../inflate/inflate.js';
+import type { InflateThreads } from '../inflate/thread.js';
 import { Archive, looksLikeArchive } from './archive.js';
 import { archiveFiles, folderFiles } from './blobs.js';
 import { readDockerArchive } from './docker.js';
@@ -21,6 +22,7 @@ import type { Selection, Source, SourceFormat, SourceImage } from './source.js';
 export type ImportInput = string | AsyncIterable<Uint8Array>;
 
 interface OpenOptions extends Selection {
+  readonly threads: InflateThreads;
   readonly signal?: AbortSignal;
 }
 
@@ -38,7 +40,7 @@ export async function openSource(input: ImportInput, scratch: string, options: O
   const base = basename(resolve(path));
   if (stats.isDirectory()) return fromFolder(path, base, picked, notes);
   if (!stats.isFile()) {
-    const stream = createReadStream(path, { highWaterMark: 256 * 1024 });
+    const stream = createReadStream(path, { highWaterMark: 512 * 1024 });
     return fromStream(stream, path, undefined, scratch, picked, notes);
   }
   if (stats.size === 0) throw new LayerfsError('invalid-argument', `${path} is empty: not an image`);
@@ -101,10 +103,10 @@ async function fromFile(
     const raw = Buffer.alloc(64 * 1024);
     const { bytesRead } = await file.read(raw, 0, raw.length, 0);
     const whole = bytesRead < raw.length;
-    const { compression, bytes } = await unpackHead(raw.subarray(0, bytesRead), whole);
+    const { compression, bytes } = unpackHead(raw.subarray(0, bytesRead), whole);
     checkTar(bytes, path);
     if (looksLikeArchive(bytes)) {
-      const read = (): AsyncIterable<Uint8Array> => createReadStream(path, { highWaterMark: 256 * 1024 });
+      const read = (): AsyncIterable<Uint8Array> => createReadStream(path, { highWaterMark: 512 * 1024 });
       const tar = compression === 'none' ? path : await spool(read(), compression, path, scratch, options);
       const source = await fromArchive(tar, base, options, notes);
       if (source !== undefined) return source;
@@ -113,7 +115,7 @@ async function fromFile(
     await file.close();
   }
   refusePick(options, path);
-  const open_ = (): AsyncIterable<Uint8Array> => createReadStream(path, { highWaterMark: 256 * 1024 });
+  const open_ = (): AsyncIterable<Uint8Array> => createReadStream(path, { highWaterMark: 512 * 1024 });
   return { format: 'rootfs-tar', images: [rootImage(path, options, base, open_, path)], notes };
 }
 
@@ -129,7 +131,7 @@ async function fromStream(
   if (options.signal !== undefined && input instanceof Readable) addAbortSignal(options.signal, input);
   const stream = await PeekedStream.of(input);
   if (stream.head.length === 0) throw new LayerfsError('invalid-argument', `${what} is empty: not an image`);
-  const { compression, bytes } = await unpackHead(stream.head, stream.whole);
+  const { compression, bytes } = unpackHead(stream.head, stream.whole);
   checkTar(bytes, what);
   if (looksLikeArchive(bytes)) {
     // Its table of contents may come last, and what it names before: it has to lie on disk.
@@ -137,7 +139,7 @@ async function fromStream(
     const source = await fromArchive(tar, base, options, notes);
     if (source !== undefined) return source;
     refusePick(options, what);
-    const read = (): AsyncIterable<Uint8Array> => createReadStream(tar, { highWaterMark: 256 * 1024 });
+    const read = (): AsyncIterable<Uint8Array> => createReadStream(tar, { highWaterMark: 512 * 1024 });
     return { format: 'rootfs-tar', images: [rootImage(what, options, base, read)], notes };
   }
   refusePick(options, what);
@@ -227,15 +229,17 @@ async function spool(
   compression: Compression,
   what: string,
   scratch: string,
-  { signal }: OpenOptions,
+  { signal, threads }: OpenOptions,
 ): Promise<string> {
   const path = join(scratch, 'spool');
-  async function* bytes(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of inflate(source, compression, what)) {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    for await (const chunk of new Inflated(source, compression, what, threads)) {
       checkAborted(signal);
-      yield chunk;
+      for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
     }
+  } finally {
+    await file.close();
   }
-  await pipeline(bytes, createWriteStream(path, { flags: 'wx', mode: 0o600 }));
   return path;
 }
