@@ -39,6 +39,18 @@ export class TreeSource implements MountSource {
     mkdirSync(this.paths.objects, { recursive: true });
   }
 
+  snapshots(): never[] {
+    return [];
+  }
+
+  createSnapshot(): never {
+    throw new Error('a tree by itself has no snapshots');
+  }
+
+  snapshotTree(): never {
+    throw new Error('a tree by itself has no snapshots');
+  }
+
   /** Adds an entry; its folder must be there. Names are byte strings. */
   add(path: string, entry: Entry): this {
     const ino = this.builder.addInode({ uid: 0, gid: 0, mtimeSec: 0, ...entry });

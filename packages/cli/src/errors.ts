@@ -46,8 +46,16 @@ const NEXT: readonly (readonly [command: string, code: LayerfsErrorCode, hint: s
   [
     'rmi',
     'failed-precondition',
-    '--force removes it all the same; what a mount still needs stays until it is unmounted',
+    '--force removes it all the same; what mounts and snapshots still need stays as long as they do',
   ],
+  ['rm', 'failed-precondition', 'layerfs unmount unmounts it'],
+  ['rm', 'not-found', 'layerfs snapshots lists them; images are removed with layerfs rmi'],
+  [
+    'diff',
+    'not-found',
+    'layerfs snapshots lists the snapshots; two images are compared with: layerfs diff IMAGE IMAGE',
+  ],
+  ['commit', 'not-found', 'layerfs snapshots lists them'],
   ['checkout', 'already-exists', 'name a folder that is empty or does not exist yet'],
   ['export', 'already-exists', 'name a file or folder that does not exist yet'],
   ['mount', 'unavailable', 'layerfs doctor says what is missing here; layerfs checkout needs no mount'],
@@ -115,7 +123,7 @@ function fullStack(error: Error): string {
   return `${error.stack ?? error.message}${cause}`;
 }
 
-const GERUNDS = /^(?:importing|exporting|checking out|removing|using the store|opening the store)\b[^:]*: /;
+const GERUNDS = /^(?:importing|exporting|checking out|removing|committing|using the store|opening the store)\b[^:]*: /;
 
 function withTask(message: string, doing: Doing | undefined): string {
   if (doing === undefined) return message;

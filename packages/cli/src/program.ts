@@ -134,7 +134,7 @@ Examples:
     (images) => `remove ${[images].flat().join(', ')}`,
     () => import('./commands/image/rmi.js'),
   )
-    .option('-f, --force', 'also when mounted: its layers stay until it is unmounted')
+    .option('-f, --force', 'also when mounted or with snapshots: its layers stay as long as those need them')
     .addOption(json());
   command(
     'du',
@@ -178,13 +178,65 @@ Examples:
   layerfs explain app /etc/passwd     the same without a mount`,
     );
   command(
+    'snapshots',
+    'list the writable snapshots',
+    () => 'list the snapshots',
+    () => import('./commands/snapshot/snapshots.js'),
+  ).addOption(json());
+  command(
+    'diff <what> [image]',
+    'list what was changed: A added, C changed, D deleted',
+    (what, image) => `compare ${image === undefined ? what : `${what} and ${image}`}`,
+    () => import('./commands/snapshot/diff.js'),
+  )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+WHAT is a snapshot or where one is mounted: what was changed since it was made of its image. With two images: what has
+to be changed in the first to get the second.
+
+Examples:
+  layerfs diff work
+  layerfs diff /mnt
+  layerfs diff app:1 app:2`,
+    );
+  command(
+    'commit <snapshot> <name>',
+    'make an image of a snapshot: its image, and a layer of what was changed',
+    (snapshot, name) => `commit ${snapshot} as ${name}`,
+    () => import('./commands/snapshot/commit.js'),
+  )
+    .option('-m, --message <text>', 'a comment for the history')
+    .option('-a, --author <text>', 'who made it, such as "Name <mail@example.org>"')
+    .option('--allow-empty', 'also when nothing was changed')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+SNAPSHOT is a snapshot's name, or where it is mounted. It stays as it is.
+
+Examples:
+  layerfs commit work app:2 -m 'newer certificates'
+  layerfs commit /mnt app:2`,
+    );
+  command(
+    'rm <snapshot...>',
+    'remove snapshots with all that was changed in them',
+    (snapshots) => `remove ${[snapshots].flat().join(', ')}`,
+    () => import('./commands/snapshot/rm.js'),
+  ).addOption(json());
+  command(
     'mount <image> <mountpoint>',
-    'mount the merged root of an image, read-only',
+    'mount the merged root of an image, read-only or as a writable snapshot',
     (image, mountpoint) => `mount ${image} on ${mountpoint}`,
     () => import('./commands/mount/mount.js'),
   )
     .option('-f, --foreground', 'stay; Ctrl-C and SIGTERM unmount')
     .option('-v, --verbose', 'say how data is served and why')
+    .option('--rw', 'writable: changes go to a snapshot, which is kept and can be mounted again')
+    .option('--name <name>', 'with --rw: the snapshot to make, or to mount again (default: a new one)')
+    .option('--volatile', 'with --rw: do not wait for the disk; for what need not survive a crash')
     .option('--trace <file>', 'log each request with its duration')
     .option('--no-passthrough', 'serve file data from the serving process even where the kernel could')
     .option('--dev', 'let device files work')
@@ -198,6 +250,7 @@ The command returns when the mount is usable and leaves a background process tha
 
 Examples:
   layerfs mount app /mnt
+  layerfs mount app /mnt --rw --name work     layerfs snapshots, diff, commit and rm go on from there
   layerfs mount app /mnt --foreground --trace requests.log`,
     );
   command(

@@ -61,7 +61,7 @@ describe('Connection.dispatch', () => {
   it('says ENOSYS to unknown opcodes and missing methods, EINVAL to short requests', () => {
     expect(serve({}, 4097).errno).toBe(errno.ENOSYS);
     expect(serve({}, OPCODE.OPEN, Buffer.alloc(8)).errno).toBe(errno.ENOSYS);
-    expect(serve({ open: (_c, _f, r) => r.open(1, 0) }, OPCODE.OPEN, Buffer.alloc(4)).errno).toBe(errno.EINVAL);
+    expect(serve({ open: (_c, _f, _k, r) => r.open(1, 0) }, OPCODE.OPEN, Buffer.alloc(4)).errno).toBe(errno.EINVAL);
   });
 
   it('counts lookups and takes forgets, without an answer', () => {

@@ -71,7 +71,8 @@ export interface FileSystem {
   /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. */
   rename?(caller: Caller, name: string, newParent: number, newName: string, flags: number, reply: Reply): void;
   link?(caller: Caller, nodeid: number, newName: string, reply: Reply): void;
-  open?(caller: Caller, flags: number, reply: Reply): void;
+  /** `kill`: a truncating open takes set-user-ID and set-group-ID away (HANDLE_KILLPRIV_V2). */
+  open?(caller: Caller, flags: number, kill: boolean, reply: Reply): void;
   create?(caller: Caller, name: string, flags: number, mode: number, umask: number, reply: Reply): void;
   tmpfile?(caller: Caller, flags: number, mode: number, umask: number, reply: Reply): void;
   read?(caller: Caller, fh: number, offset: number, size: number, reply: Reply): void;

@@ -19,6 +19,7 @@ export interface Operation {
 
 const FH_VALID = 1; // FUSE_GETATTR_FH
 const LK_FLOCK = 1;
+const OPEN_KILL_SUIDGID = 1;
 
 function u64(request: Request, offset: number): bigint {
   return BigInt(request.u32(offset)) | (BigInt(request.u32(offset + 4)) << 32n);
@@ -78,7 +79,7 @@ const table: readonly Operation[] = [
   op('RENAME', 10, 'rename', (fs, q, r) => fs.rename(q, q.name(8), q.u64(0), q.name(q.afterName(8)), 0, r)),
   op('RENAME2', 18, 'rename', (fs, q, r) => fs.rename(q, q.name(16), q.u64(0), q.name(q.afterName(16)), q.u32(8), r)),
   op('LINK', 9, 'link', (fs, q, r) => fs.link(q, q.u64(0), q.name(8), r)),
-  op('OPEN', 8, 'open', (fs, q, r) => fs.open(q, q.u32(0), r)),
+  op('OPEN', 8, 'open', (fs, q, r) => fs.open(q, q.u32(0), (q.u32(4) & OPEN_KILL_SUIDGID) !== 0, r)),
   op('CREATE', 17, 'create', (fs, q, r) => fs.create(q, q.name(16), q.u32(0), q.u32(4), q.u32(8), r)),
   op('TMPFILE', 16, 'tmpfile', (fs, q, r) => fs.tmpfile(q, q.u32(0), q.u32(4), q.u32(8), r)),
   op('READ', 24, 'read', (fs, q, r) => fs.read(q, q.u64(0), q.u64(8), q.u32(16), r)),
@@ -102,7 +103,7 @@ const table: readonly Operation[] = [
   op('SETLKW', 48, 'setlk', (fs, q, r) => fs.setlk(q, lock(q, true), r)),
   op('IOCTL', 32, 'ioctl', (fs, q, r) => fs.ioctl(q, q.u64(0), q.u32(12), q.data(32, q.u32(24)), q.u32(28), r)),
   op('FALLOCATE', 32, 'fallocate', (fs, q, r) => fs.fallocate(q, q.u64(0), q.u64(8), q.u64(16), q.u32(24), r)),
-  op('LSEEK', 24, 'lseek', (fs, q, r) => fs.lseek(q, q.u64(0), q.u64(8), q.u32(16), r)),
+  op('LSEEK', 24, 'lseek', (fs, q, r) => fs.lseek(q, q.u64(0), q.i64(8), q.u32(16), r)),
   op('COPY_FILE_RANGE', 56, 'copyFileRange', (fs, q, r) =>
     fs.copyFileRange(q, q.u64(0), q.u64(8), q.u64(16), q.u64(24), q.u64(32), q.u64(40), r),
   ),

@@ -25,6 +25,9 @@ export type {
 } from './store/import/progress.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
 export type { DropResult, GcResult, RemoveResult } from './store/image/remove.js';
+export type { CommitOptions, CommitResult } from './store/snapshot/commit.js';
+export type { Freeze, RemoveSnapshotResult, Snapshot } from './store/snapshot/snapshot.js';
+export type { Change } from './core/overlay/entry.js';
 export type { ImageUsage, Usage } from './store/image/usage.js';
 export type { CheckoutOptions, CheckoutProgress, CheckoutResult } from './store/output/checkout.js';
 export { REBUILT_FROM, type ExportOptions, type ExportProgress, type ExportResult } from './store/output/export.js';

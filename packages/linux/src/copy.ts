@@ -23,6 +23,19 @@ export function copyFileRange(from: number, to: number, length: number): number 
   return check(copyFileRangeFunction(from, null, to, null, length, 0), 'copy_file_range');
 }
 
+/** copy_file_range(2) between offsets of both; file positions stay. Returns the bytes copied, 0 at the end of `from`. */
+export function copyFileRangeAt(
+  from: number,
+  fromOffset: number,
+  to: number,
+  toOffset: number,
+  length: number,
+): number {
+  const offsets = new BigInt64Array([BigInt(fromOffset), BigInt(toOffset)]);
+  const result = copyFileRangeFunction(from, offsets.subarray(0, 1), to, offsets.subarray(1), length, 0);
+  return check(result, 'copy_file_range');
+}
+
 /** fallocate(2) with {@link FALLOC} flags. */
 export function fallocate(fd: number, mode: number, offset: number, length: number): void {
   check(fallocateFunction(fd, mode, offset, length), 'fallocate');

@@ -9,6 +9,7 @@ import type { MountInfo } from './registry/registry.js';
 import type { ServePlan, ServeReport } from './server/plan.js';
 import { spawnPlan } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
+import { mountTarget } from './writable.js';
 import { unmount, type UnmountOptions } from './unmount.js';
 
 /** A mount that this process serves. */
@@ -22,7 +23,7 @@ export interface Mount {
 }
 
 /**
- * Mounts an image read-only and serves it from a worker thread of this process. The mount keeps the process alive; if the
+ * Mounts an image, or a writable snapshot of it, and serves it from a worker thread of this process. The mount keeps the process alive; if the
  * process ends all the same, it is unmounted (after a SIGKILL, `layerfs unmount` or the next mount there cleans up).
  * @param ref an image name in this store
  * @param mountpoint an existing folder
@@ -35,13 +36,13 @@ export async function mount(
   options: MountOptions = {},
 ): Promise<Mount> {
   return source.shared(async () => {
-    const plan = await planMount(source, await source.tree(ref), mountpoint, options);
+    const plan = await planMount(source, await mountTarget(source, ref, options), mountpoint, options);
     return startWorker(plan, options.signal);
   });
 }
 
 /**
- * Mounts an image read-only and leaves a background process serving it.
+ * Mounts an image, or a writable snapshot of it, and leaves a background process serving it.
  * @returns when the mount answers
  * @throws LayerfsError as {@link mount}
  */
@@ -52,7 +53,7 @@ export async function spawnServer(
   options: MountOptions = {},
 ): Promise<MountInfo> {
   return source.shared(async () => {
-    const plan = await planMount(source, await source.tree(ref), mountpoint, options);
+    const plan = await planMount(source, await mountTarget(source, ref, options), mountpoint, options);
     return spawnPlan(plan, options.signal);
   });
 }

@@ -5,6 +5,7 @@ import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { resolveOutside } from './registry/locate.js';
 import { cleanStale, listMounts } from './registry/mounts.js';
 import type { ServePlan } from './server/plan.js';
+import type { MountableSnapshot, MountTarget } from './writable.js';
 
 /** What mounting needs of a store; `Store` has it. */
 export interface MountSource {
@@ -13,6 +14,11 @@ export interface MountSource {
   readonly paths: { readonly objects: string };
   /** The merged tree of an image, made when it is not there yet. */
   tree(ref: string): Promise<MountableImage>;
+  /** Writable snapshots of images. */
+  snapshots(): readonly MountableSnapshot[];
+  createSnapshot(ref: string, options: { readonly name?: string }): Promise<MountableSnapshot>;
+  /** The merged tree that a snapshot stands on. */
+  snapshotTree(name: string): Promise<MountableImage>;
   /** Runs something while nothing may be removed from the store. */
   shared<T>(action: () => Promise<T>): Promise<T>;
 }
@@ -32,6 +38,12 @@ export interface MountableImage {
 
 /** How to mount. */
 export interface MountOptions {
+  /** Mount a writable snapshot of the image; read-only unless told. */
+  readonly writable?: boolean;
+  /** With `writable`: the snapshot's name. One of that name is mounted again, otherwise it is made; a new one is made without. */
+  readonly name?: string;
+  /** With `writable`: do not wait for the disk; what is changed may be lost or damaged when the machine crashes. */
+  readonly volatile?: boolean;
   /** Let the kernel read objects itself where it can; true unless told. */
   readonly passthrough?: boolean;
   /** Let other users in, who then see what owners and modes allow. True for root unless told; others need `user_allow_other` in /etc/fuse.conf. */
@@ -54,7 +66,7 @@ export interface MountOptions {
  */
 export async function planMount(
   source: MountSource,
-  image: MountableImage,
+  { image, writable }: MountTarget,
   mountpoint: string,
   options: MountOptions,
 ): Promise<ServePlan> {
@@ -70,6 +82,7 @@ export async function planMount(
       image: image.image,
       chainID: image.chainID,
       layers: image.diffIDs,
+      ...(writable === undefined ? {} : { snapshot: writable.snapshot }),
       options: {
         allowOther: options.allowOther ?? process.geteuid?.() === 0,
         allowDevices: options.allowDevices ?? false,
@@ -78,6 +91,7 @@ export async function planMount(
       },
     },
     passthrough: options.passthrough ?? true,
+    ...(writable === undefined ? {} : { writable }),
     ...(options.spins === undefined ? {} : { spins: options.spins }),
   };
 }

@@ -51,6 +51,20 @@ export interface BlobRecord {
   readonly mediaType: string;
 }
 
+/**
+ * A writable snapshot of an image. Key: its name. It has all that it needs of the image, which may be removed by force:
+ * its layers, manifest and config stay as long as the snapshot.
+ */
+export interface SnapshotRecord {
+  /** Names its folder. */
+  readonly id: string;
+  /** The image as it was named. */
+  readonly ref: string;
+  /** ISO 8601. */
+  readonly created: string;
+  readonly image: ImageRecord;
+}
+
 /** The databases of one store. Writes are only possible within `transaction`. */
 export class Meta {
   readonly #env: RootDatabase;
@@ -59,6 +73,7 @@ export class Meta {
   readonly #layers: Database<LayerRecord, string>;
   readonly #blobs: Database<BlobRecord, string>;
   readonly #objects: Database<Buffer, Buffer>;
+  readonly #snapshots: Database<SnapshotRecord, string>;
 
   constructor(folder: string) {
     // Without overlapping sync a transaction is on disk when it returns.
@@ -66,13 +81,16 @@ export class Meta {
     // Readers that died would keep old pages from being used again.
     this.#env.readerCheck();
     // In one transaction: each would be synced by itself when it is made.
-    [this.#names, this.#images, this.#layers, this.#blobs, this.#objects] = this.#env.transactionSync(() => [
-      this.#env.openDB<Digest, string>('names', { encoding: 'json' }),
-      this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' }),
-      this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' }),
-      this.#env.openDB<BlobRecord, string>('blobs', { encoding: 'json' }),
-      this.#env.openDB<Buffer, Buffer>('objects', { encoding: 'binary', keyEncoding: 'binary' }),
-    ]);
+    [this.#names, this.#images, this.#layers, this.#blobs, this.#objects, this.#snapshots] = this.#env.transactionSync(
+      () => [
+        this.#env.openDB<Digest, string>('names', { encoding: 'json' }),
+        this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' }),
+        this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' }),
+        this.#env.openDB<BlobRecord, string>('blobs', { encoding: 'json' }),
+        this.#env.openDB<Buffer, Buffer>('objects', { encoding: 'binary', keyEncoding: 'binary' }),
+        this.#env.openDB<SnapshotRecord, string>('snapshots', { encoding: 'json' }),
+      ],
+    );
   }
 
   /** All names with the manifest they stand for, sorted. */
@@ -86,6 +104,11 @@ export class Meta {
 
   images(): ImageRecord[] {
     return [...this.#images.getRange()].map(({ value }) => value);
+  }
+
+  /** What must stay whole: the images, and those that snapshots were made of, which may have been removed. */
+  neededImages(): ImageRecord[] {
+    return [...this.images(), ...this.snapshots().map(({ snapshot }) => snapshot.image)];
   }
 
   image(digest: Digest): ImageRecord | undefined {
@@ -106,6 +129,15 @@ export class Meta {
 
   blobs(): { digest: Digest; blob: BlobRecord }[] {
     return [...this.#blobs.getRange()].map(({ key, value }) => ({ digest: key as Digest, blob: value }));
+  }
+
+  snapshot(name: string): SnapshotRecord | undefined {
+    return this.#snapshots.get(name);
+  }
+
+  /** All snapshots, sorted by name. */
+  snapshots(): { name: string; snapshot: SnapshotRecord }[] {
+    return [...this.#snapshots.getRange()].map(({ key, value }) => ({ name: key, snapshot: value }));
   }
 
   /** How many layers hold an object. */
@@ -153,6 +185,12 @@ export class Meta {
         },
         removeBlob: (digest) => {
           this.#blobs.removeSync(digest);
+        },
+        setSnapshot: (name, snapshot) => {
+          this.#snapshots.putSync(name, snapshot);
+        },
+        removeSnapshot: (name) => {
+          this.#snapshots.removeSync(name);
         },
       }),
     );
@@ -204,4 +242,6 @@ export interface MetaWriter {
   removeLayer(diffID: DiffID, objects: ObjectList): number[];
   setBlob(digest: Digest, blob: BlobRecord): void;
   removeBlob(digest: Digest): void;
+  setSnapshot(name: string, snapshot: SnapshotRecord): void;
+  removeSnapshot(name: string): void;
 }

@@ -77,6 +77,15 @@ export class StorePaths {
     return join(this.root, 'mounts');
   }
 
+  get snapshots(): string {
+    return join(this.root, 'snapshots');
+  }
+
+  /** A snapshot's folder, which holds `upper` and `work`. */
+  snapshot(id: string): string {
+    return join(this.snapshots, id);
+  }
+
   /** The file whose lock keeps removals out while something is added. */
   get lock(): string {
     return join(this.root, 'lock');
@@ -89,7 +98,8 @@ export class StorePaths {
   prepare(): void {
     try {
       makeFolder(this.root, 0o755);
-      for (const folder of [this.objects, this.blobs, this.layers, this.chains, this.meta, this.ingest, this.mounts]) {
+      const { objects, blobs, layers, chains, snapshots, meta, ingest, mounts } = this;
+      for (const folder of [objects, blobs, layers, chains, snapshots, meta, ingest, mounts]) {
         // Trees and objects of images may hold what only root may read.
         makeFolder(folder, 0o700);
       }

@@ -4,6 +4,7 @@ import { Readable, type Writable } from 'node:stream';
 import type { ChainID, Digest, DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
 import { utf8ToLatin1 } from '../core/bytes.js';
+import type { Change } from '../core/overlay/entry.js';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../core/tree/format.js';
 import type { Tree } from '../core/tree/tree.js';
 import { layerHistory } from '../core/oci/config.js';
@@ -36,10 +37,22 @@ import { importImages } from './import/import.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import { sweepStore } from './import/sweep.js';
 import { lockFile } from './locks.js';
-import { Meta } from './meta.js';
+import { Meta, type ImageRecord } from './meta.js';
 import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './output/checkout.js';
 import { exportImage, type ExportOptions, type ExportResult } from './output/export.js';
 import { defaultRoot, StorePaths } from './paths.js';
+import { commitSnapshot, type CommitOptions, type CommitResult } from './snapshot/commit.js';
+import { diffImages, diffSnapshot } from './snapshot/diff.js';
+import {
+  createSnapshot,
+  findSnapshot,
+  listSnapshots,
+  removeSnapshot,
+  snapshotRecord,
+  type Freeze,
+  type RemoveSnapshotResult,
+  type Snapshot,
+} from './snapshot/snapshot.js';
 import type { ImportInput } from './source/open.js';
 import { ensureChain, openTree, type MappedTree } from './trees.js';
 
@@ -200,21 +213,61 @@ export class Store {
     return this.shared(() => Promise.resolve(storeUsage(this.#context)));
   }
 
+  /**
+   * Makes a writable snapshot of an image: an upper folder in kernel overlayfs's format, with the attributes of the image's
+   * root. It keeps what it needs of the image, whatever becomes of that.
+   * @param options `name`: letters, digits, `_`, `.` and `-`; one is made up without it
+   */
+  createSnapshot(ref: string, options: { readonly name?: string } = {}): Promise<Snapshot> {
+    return this.shared(() => Promise.resolve(createSnapshot(this.#context, ref, options.name)));
+  }
+
+  /** All snapshots, sorted by name. */
+  snapshots(): Snapshot[] {
+    return listSnapshots(this.#context);
+  }
+
+  /** One snapshot. */
+  snapshot(name: string): Snapshot {
+    return findSnapshot(this.#context, name);
+  }
+
+  /** Removes a snapshot and all that was changed in it; not while it is mounted. */
+  removeSnapshot(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<RemoveSnapshotResult> {
+    return this.#exclusive(`removing ${name}`, options.signal, () => removeSnapshot(this.#context, name));
+  }
+
+  /**
+   * What was changed, sorted by path: of a snapshot against its image, or from one image to another.
+   * @param from a snapshot's name, or an image where `to` is one
+   * @param options `freeze`: for a snapshot that is mounted
+   */
+  diff(from: string, to?: string, options: { readonly freeze?: Freeze } = {}): Promise<Change[]> {
+    return this.shared(() =>
+      to === undefined
+        ? diffSnapshot(this.#context, from, options.freeze)
+        : Promise.resolve(diffImages(this.#context, from, to)),
+    );
+  }
+
+  /** Makes an image of a snapshot: its image, and a layer of what was changed. The snapshot stays as it is. */
+  commit(snapshot: string, ref: string, options: CommitOptions = {}): Promise<CommitResult> {
+    return this.#try(`committing ${snapshot}`, () => commitSnapshot(this.#context, snapshot, ref, options));
+  }
+
   /** The merged tree of an image. */
   tree(ref: string): Promise<ImageTree> {
     return this.shared(() => {
       const { name, record } = findImage(this.#context.meta, ref);
-      const diffIDs = record.layers.map(({ diffID }) => diffID);
-      const path = ensureChain(this.#context, record.chainID, diffIDs);
-      const { tree } = this.#map(path);
-      return Promise.resolve({
-        path,
-        tree,
-        chainID: record.chainID,
-        diffIDs,
-        image: record.digest,
-        ref: name ?? record.digest,
-      });
+      return Promise.resolve(this.#imageTree(record, name ?? record.digest));
+    });
+  }
+
+  /** The merged tree that a snapshot stands on. */
+  snapshotTree(name: string): Promise<ImageTree> {
+    return this.shared(() => {
+      const { image, ref } = snapshotRecord(this.#context.meta, name);
+      return Promise.resolve(this.#imageTree(image, ref));
     });
   }
 
@@ -270,6 +323,12 @@ export class Store {
     } finally {
       lock.release();
     }
+  }
+
+  #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): ImageTree {
+    const diffIDs = layers.map(({ diffID }) => diffID);
+    const path = ensureChain(this.#context, chainID, diffIDs);
+    return { path, tree: this.#map(path).tree, chainID, diffIDs, image: digest, ref };
   }
 
   #map(path: string): MappedTree {

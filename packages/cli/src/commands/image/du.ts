@@ -19,6 +19,11 @@ export async function run(options: Options): Promise<void> {
     ]);
     print(table([['IMAGE', 'TOTAL', 'SHARED', 'UNIQUE'], ...rows], [1, 2, 3]));
     print('');
+    if (usage.snapshots.length > 0) {
+      const snapshots = usage.snapshots.map(({ name, ref, bytes }) => [name, ref, formatBytes(bytes)]);
+      print(table([['SNAPSHOT', 'IMAGE', 'CHANGES'], ...snapshots], [2]));
+      print('');
+    }
     print(`objects   ${formatBytes(usage.objects.bytes)} in ${usage.objects.count} files`);
     print(
       `blobs     ${formatBytes(usage.blobs.bytes)} in ${usage.blobs.count} files (layerfs prune --blobs drops them)`,

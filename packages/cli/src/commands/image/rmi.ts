@@ -30,6 +30,7 @@ function report(result: RemoveResult): void {
   for (const name of result.untagged) print(`untagged ${name}`);
   for (const digest of result.deleted) print(`deleted ${digest}`);
   for (const mountpoint of result.pinned) print(`its layers stay until ${mountpoint} is unmounted`);
+  for (const name of result.snapshots) print(`its layers stay until the snapshot ${name} is removed`);
   if (result.freedObjects > 0) {
     print(`freed ${formatBytes(result.freedBytes)} in ${plural(result.freedObjects, 'object')}`);
   }

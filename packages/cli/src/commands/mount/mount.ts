@@ -1,4 +1,4 @@
-import { mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
+import { LayerfsError, mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { note, print, printJson } from '../../output.js';
 
@@ -7,6 +7,9 @@ interface Options extends GlobalOptions {
   readonly verbose?: boolean;
   readonly trace?: string;
   readonly passthrough: boolean;
+  readonly rw?: boolean;
+  readonly name?: string;
+  readonly volatile?: boolean;
   readonly dev?: boolean;
   readonly suid?: boolean;
   readonly allowOther?: boolean;
@@ -15,9 +18,15 @@ interface Options extends GlobalOptions {
 
 /** `layerfs mount IMAGE MOUNTPOINT` */
 export async function run(image: string, mountpoint: string, options: Options): Promise<void> {
+  if (options.rw !== true && (options.name !== undefined || options.volatile === true)) {
+    throw new LayerfsError('invalid-argument', '--name and --volatile are for writable mounts: add --rw');
+  }
   const signal = interruption();
   const mountOptions: MountOptions = {
     passthrough: options.passthrough,
+    writable: options.rw === true,
+    volatile: options.volatile === true,
+    ...(options.name === undefined ? {} : { name: options.name }),
     allowDevices: options.dev === true,
     allowSetuid: options.suid === true,
     ...(options.allowOther === true ? { allowOther: true } : {}),
@@ -45,7 +54,8 @@ export async function run(image: string, mountpoint: string, options: Options): 
 function report(info: MountInfo, options: Options): void {
   if (options.json === true) return printJson(info);
   if (options.quiet === true) return;
-  print(`${info.ref} is mounted on ${info.mountpoint}`);
+  const what = info.snapshot === undefined ? info.ref : `snapshot ${info.snapshot} of ${info.ref}`;
+  print(`${what} is mounted on ${info.mountpoint}`);
   if (options.verbose !== true) return;
   print(`  image        ${info.image}`);
   print(`  server       process ${info.pid}`);

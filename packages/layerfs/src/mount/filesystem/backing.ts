@@ -1,12 +1,17 @@
 import { LRUCache } from 'lru-cache';
 import { ErrnoError, close } from '@layerfs/linux';
-import type { ObjectFolder } from './objects.js';
 
 /** The kernel's side of passthrough: descriptors in, backing ids out (FUSE_DEV_IOC_BACKING_OPEN and _CLOSE). */
 export interface BackingIds {
   /** @throws ErrnoError */
   open(fd: number): number;
   close(id: number): void;
+}
+
+/** What backing ids are made for. */
+export interface Contents {
+  /** A new descriptor, for reading. `about` is what `acquire` was told. @throws ErrnoError */
+  open(key: number, about: number): number;
 }
 
 interface Use {
@@ -22,14 +27,14 @@ interface Use {
  * end goes with the connection.
  */
 export class BackingPool {
-  readonly #folder: ObjectFolder;
+  readonly #contents: Contents;
   readonly #ids: BackingIds;
   readonly #used = new Map<number, Use>();
   readonly #idle: LRUCache<number, Use>;
 
   /** @param keep how many unused ids to keep; each holds one file open inside the kernel */
-  constructor(folder: ObjectFolder, ids: BackingIds, keep: number) {
-    this.#folder = folder;
+  constructor(contents: Contents, ids: BackingIds, keep: number) {
+    this.#contents = contents;
     this.#ids = ids;
     this.#idle = new LRUCache({
       max: keep,
@@ -75,7 +80,7 @@ export class BackingPool {
   #register(object: number, size: number): number {
     let fd: number;
     try {
-      fd = this.#folder.open(object, size);
+      fd = this.#contents.open(object, size);
     } catch (error) {
       if (error instanceof ErrnoError && (error.code === 'EMFILE' || error.code === 'ENFILE')) return 0;
       throw error;

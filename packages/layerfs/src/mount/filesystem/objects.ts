@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { AT_FDCWD, ErrnoError, O, close, errno, fileSize, openat } from '@layerfs/linux';
+import { AT, AT_FDCWD, ErrnoError, O, close, errno, fileSize, openat, statx } from '@layerfs/linux';
 import type { Tree } from '../../core/tree/tree.js';
 
 /** Something an operator should know of: content that cannot be read. */
@@ -27,6 +27,7 @@ export class ObjectFolder {
   readonly #tree: Tree;
   readonly #report: ProblemListener;
   readonly #reported = new Set<number>();
+  readonly #blocks = new Map<number, number>();
 
   /** @param folder descriptor of the objects folder; owned by this from now on */
   constructor(folder: number, tree: Tree, report: ProblemListener) {
@@ -46,6 +47,21 @@ export class ObjectFolder {
     if (found === size) return fd;
     close(fd);
     throw this.#problem(index, `has ${String(found)} bytes, should have ${String(size)}`);
+  }
+
+  /** Blocks of 512 bytes that an object takes, holes left out; as many as its size says when it cannot be asked. */
+  blocks(index: number, size: number): number {
+    let blocks = this.#blocks.get(index);
+    if (blocks === undefined) {
+      try {
+        ({ blocks } = statx(this.#folder, objectName(this.#tree.digestAt(index)), AT.SYMLINK_NOFOLLOW));
+      } catch (error) {
+        if (!(error instanceof ErrnoError)) throw error;
+        blocks = Math.ceil(size / 512);
+      }
+      this.#blocks.set(index, blocks);
+    }
+    return blocks;
   }
 
   /** {@link open} of an object whatever its size. */

@@ -135,7 +135,7 @@ describe('TreeFileSystem', () => {
     const file = tree.resolve('folder/a');
     const able = [INIT.NO_OPEN_SUPPORT, INIT.NO_OPENDIR_SUPPORT];
     const errors = (offered: readonly number[]): number[] => [
-      answer(serving(tree, offered), (fs, reply) => fs.open(asker(file), 0, reply)).errno,
+      answer(serving(tree, offered), (fs, reply) => fs.open(asker(file), 0, false, reply)).errno,
       answer(serving(tree, offered), (fs, reply) => fs.opendir(asker(folder), 0, reply)).errno,
       answer(serving(tree, offered), (fs, reply) => fs.getxattr(asker(file), 'user.x', 0, reply)).errno,
     ];
@@ -163,7 +163,7 @@ describe('TreeFileSystem', () => {
   it('refuses to open for writing, and every change', () => {
     const file = tree.resolve('folder/a');
     for (const flags of [1, 2, 0o1000, 0o1001]) {
-      expect(() => answer(serving(), (fs, reply) => fs.open(asker(file), flags, reply))).toThrow('EROFS');
+      expect(() => answer(serving(), (fs, reply) => fs.open(asker(file), flags, false, reply))).toThrow('EROFS');
     }
     const fs = serving();
     const changes = [

@@ -12,6 +12,7 @@ import { ErrnoError, errno, seekData, seekHole } from '@layerfs/linux';
 import { latin1Bytes } from '../../core/bytes.js';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import type { Tree } from '../../core/tree/tree.js';
+import { visibleXattrs } from '../process.js';
 import { treeStatfs } from './statfs.js';
 import type { BackingPool } from './backing.js';
 import type { ObjectReader } from './objects.js';
@@ -121,7 +122,7 @@ export class TreeFileSystem implements FileSystem {
     reply.data(this.#tree.symlinkBytes(this.#typed(caller.nodeid, S_IFLNK, errno.EINVAL)));
   }
 
-  open(caller: Caller, flags: number, reply: Reply): void {
+  open(caller: Caller, flags: number, _kill: boolean, reply: Reply): void {
     const ino = this.#typed(caller.nodeid, S_IFREG, errno.EISDIR);
     if ((flags & O_ACCMODE) !== 0 || (flags & O_TRUNC) !== 0) throw readOnly('open');
     const backing = this.#content?.backing;
@@ -158,7 +159,7 @@ export class TreeFileSystem implements FileSystem {
     const ino = this.#typed(caller.nodeid, S_IFREG, errno.EINVAL);
     const object = this.#tree.objectIndex(ino);
     const size = this.#tree.size(ino);
-    if (object < 0 || offset >= size) throw new ErrnoError(errno.ENXIO, 'lseek');
+    if (object < 0 || offset < 0 || offset >= size) throw new ErrnoError(errno.ENXIO, 'lseek');
     if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new ErrnoError(errno.EINVAL, 'lseek');
     const fd = this.#descriptor(object, size);
     const found = whence === SEEK_DATA ? seekData(fd, offset) : seekHole(fd, offset);
@@ -228,8 +229,9 @@ export class TreeFileSystem implements FileSystem {
 
   listxattr(caller: Caller, size: number, reply: Reply): void {
     const ino = this.#inode(caller.nodeid);
-    const names = this.#tree.hasXattrs(ino) ? this.#tree.xattrs(ino).map(([name]) => `${name}\0`) : [];
-    reply.xattr(latin1Bytes(names.join('')), size);
+    const names = this.#tree.hasXattrs(ino) ? this.#tree.xattrs(ino).map(([name]) => name) : [];
+    const shown = visibleXattrs(names, caller.pid).map((name) => `${name}\0`);
+    reply.xattr(latin1Bytes(shown.join('')), size);
   }
 
   // The mount is read-only, so the kernel refuses changes before they get here. Root can remount it writable: then these do.

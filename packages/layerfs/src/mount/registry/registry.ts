@@ -25,6 +25,8 @@ export interface MountInfo {
   readonly chainID: string;
   /** diffIDs, base first: what garbage collection must leave alone while this is mounted. */
   readonly layers: readonly string[];
+  /** Name of the snapshot that is mounted writable; undefined for a read-only mount. */
+  readonly snapshot?: string;
   /** The serving process. */
   readonly pid: number;
   /** Field 22 of /proc/PID/stat: with `pid` it names one process for good. */

@@ -1,5 +1,15 @@
 import type { MountInfo } from '../registry/registry.js';
 
+/** Where changes go. */
+export interface WritablePlan {
+  /** Folder in overlayfs format. */
+  readonly upper: string;
+  /** Folder on the same filesystem. */
+  readonly work: string;
+  /** Nothing need survive a crash: no waiting for the disk. */
+  readonly volatile: boolean;
+}
+
 /** All that a serving thread or process needs to know; plain data, passed as JSON. */
 export interface ServePlan {
   /** The store's folder. */
@@ -11,6 +21,8 @@ export interface ServePlan {
   /** What to put into the registry, without what only the server knows. */
   readonly info: Omit<MountInfo, 'pid' | 'pidStart' | 'since' | 'passthrough' | 'passthroughReason' | 'transport'>;
   readonly passthrough: boolean;
+  /** A writable union; read-only when absent. */
+  readonly writable?: WritablePlan;
   /** How often to look for a next request before sleeping; the loop's default when absent. */
   readonly spins?: number;
 }

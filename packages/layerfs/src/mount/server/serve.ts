@@ -8,7 +8,9 @@ import { RegistryEntry, processStart, type MountInfo } from '../registry/registr
 import { detach } from '../registry/detach.js';
 import { EventLog } from './event-log.js';
 import { answerInit } from './init.js';
-import { chooseContent, openObjects, stackDepth } from './passthrough.js';
+import type { ProblemListener } from '../filesystem/objects.js';
+import { chooseContent, openObjects, stackDepth, type OpenedObjects } from './passthrough.js';
+import { openUnion, type Root } from './union-root.js';
 import type { ServePlan } from './plan.js';
 import { TraceFile } from './trace.js';
 
@@ -42,23 +44,21 @@ export async function startServing(plan: ServePlan, wake: readonly number[]): Pr
     const log = new EventLog(plan.root, plan.info.id);
     const objects = openObjects(plan.objects, plan.passthrough);
     const options = mountOptions(plan);
-    const fs = new TreeFileSystem(tree, {
-      passthrough: objects.readOnly,
-      defaultPermissions: options.defaultPermissions === true,
-      maxStackDepth: stackDepth(plan.objects),
-    });
+    const report: ProblemListener = ({ object, problem }) =>
+      log.write(`object ${object} ${problem}; reading files with this content gives EIO`);
+    const root =
+      plan.writable === undefined
+        ? readOnlyRoot(plan, tree, objects, options.defaultPermissions === true, report)
+        : openUnion(tree, objects, plan.writable, report);
     const { fd, transport } = await mountSomehow(options);
     mounted = true;
     const trace = plan.info.options.trace === undefined ? undefined : new TraceFile(plan.info.options.trace, tree);
-    const connection = new Connection(fd, fs, {
+    const connection = new Connection(fd, root.fs, {
       onError: (error, opcode) => log.write(`${opcode}: ${error instanceof Error ? error.message : String(error)}`),
       ...(trace === undefined ? {} : { onRequest: trace.record }),
     });
     answerInit(connection);
-    const content = chooseContent(connection, objects, tree, ({ object, problem }) =>
-      log.write(`object ${object} ${problem}; reading files with this content gives EIO`),
-    );
-    fs.serveFrom(content);
+    const content = root.serve(connection);
     const info = describe(plan, transport, content);
     entry.publish(info);
     const loop = new Loop({
@@ -97,6 +97,28 @@ function describe(
   };
 }
 
+function readOnlyRoot(
+  plan: ServePlan,
+  tree: Tree,
+  objects: OpenedObjects,
+  defaultPermissions: boolean,
+  report: ProblemListener,
+): Root {
+  const fs = new TreeFileSystem(tree, {
+    passthrough: objects.readOnly,
+    defaultPermissions,
+    maxStackDepth: stackDepth(plan.objects),
+  });
+  return {
+    fs,
+    serve(connection) {
+      const content = chooseContent(connection, objects, tree, report);
+      fs.serveFrom(content);
+      return content;
+    },
+  };
+}
+
 function openTree(path: string): Tree {
   const fd = openSync(path, 'r');
   try {
@@ -112,10 +134,10 @@ function mountOptions(plan: ServePlan): MountOptions {
     mountpoint: plan.info.mountpoint,
     fsname: plan.info.ref,
     subtype: 'layerfs',
-    readOnly: true,
+    readOnly: plan.writable === undefined,
     allowOther,
     // Alone on it, the user who mounts may read all of an image that is theirs anyway, whatever owners it names.
-    defaultPermissions: allowOther,
+    defaultPermissions: allowOther || plan.writable !== undefined,
     noDevices: !allowDevices,
     noSetuid: !allowSetuid,
   };

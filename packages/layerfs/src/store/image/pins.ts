@@ -12,6 +12,8 @@ export interface Pin {
   readonly image: string;
   readonly chainID: string;
   readonly layers: readonly string[];
+  /** Name of the snapshot that is mounted; undefined for a read-only mount. */
+  readonly snapshot?: string;
 }
 
 /**
@@ -41,14 +43,14 @@ export function readPins(paths: StorePaths): Pin[] {
 
 function parsePin(text: string, name: string): Pin {
   try {
-    const { mountpoint, image, chainID, layers } = JSON.parse(text) as Partial<Pin>;
+    const { mountpoint, image, chainID, layers, snapshot } = JSON.parse(text) as Partial<Pin>;
     if (
       typeof mountpoint === 'string' &&
       typeof image === 'string' &&
       typeof chainID === 'string' &&
       Array.isArray(layers)
     ) {
-      return { mountpoint, image, chainID, layers };
+      return { mountpoint, image, chainID, layers, ...(typeof snapshot === 'string' ? { snapshot } : {}) };
     }
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;

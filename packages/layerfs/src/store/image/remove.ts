@@ -21,6 +21,8 @@ export interface RemoveResult {
   readonly freedObjects: number;
   /** Mount points whose layers are kept until they are unmounted and `gc` runs. */
   readonly pinned: readonly string[];
+  /** Names of snapshots whose layers are kept until they are removed. */
+  readonly snapshots: readonly string[];
 }
 
 /** What a collection freed. Bytes of object content. */
@@ -35,7 +37,8 @@ export interface GcResult {
 
 /**
  * Takes a name away, and with its last name the image. The caller holds the store's exclusive lock.
- * @throws LayerfsError failed-precondition when it is mounted, or has several names and was given by ID, unless `force`
+ * @throws LayerfsError failed-precondition when it is mounted, has snapshots, or has several names and was given by ID,
+ * unless `force`
  */
 export function removeImage(context: StoreContext, found: FoundImage, force: boolean): RemoveResult {
   const { meta } = context;
@@ -44,7 +47,7 @@ export function removeImage(context: StoreContext, found: FoundImage, force: boo
   const names = namesOf(meta, record.digest);
   if (name !== undefined && names.length > 1) {
     meta.transaction((writer) => writer.removeName(name));
-    return { untagged: [name], deleted: [], freedBytes: 0, freedObjects: 0, pinned: [] };
+    return { untagged: [name], deleted: [], freedBytes: 0, freedObjects: 0, pinned: [], snapshots: [] };
   }
   if (names.length > 1 && !force) {
     throw new LayerfsError(
@@ -60,6 +63,13 @@ export function removeImage(context: StoreContext, found: FoundImage, force: boo
       `${name ?? record.digest} is mounted at ${mounted.join(', ')}: unmount it first, or force it`,
     );
   }
+  const snapshots = snapshotsOf(context, record.digest);
+  if (snapshots.length > 0 && !force) {
+    throw new LayerfsError(
+      'failed-precondition',
+      `${name ?? record.digest} has snapshots (${snapshots.join(', ')}): remove them first, or force it`,
+    );
+  }
   meta.transaction((writer) => {
     for (const each of names) writer.removeName(each);
     writer.removeImage(record.digest);
@@ -71,7 +81,16 @@ export function removeImage(context: StoreContext, found: FoundImage, force: boo
     freedBytes: freed.bytes,
     freedObjects: freed.objects,
     pinned: freed.pinned,
+    snapshots,
   };
+}
+
+/** Names of the snapshots that were made of an image. */
+function snapshotsOf({ meta }: StoreContext, image: Digest): string[] {
+  return meta
+    .snapshots()
+    .filter(({ snapshot }) => snapshot.image.digest === image)
+    .map(({ name }) => name);
 }
 
 /** Frees what nothing refers to: images without a name, layers without an image. The caller holds the exclusive lock. */
@@ -80,17 +99,21 @@ export function collectGarbage(context: StoreContext): GcResult {
   sweepLocked(context);
   const pins = readPins(paths);
   const named = new Set(meta.names().map(({ digest }) => digest));
-  const mounted = new Set(pins.map(({ image }) => image));
-  const images = meta.images().filter(({ digest }) => !named.has(digest) && !mounted.has(digest));
+  const inUse = new Set<string>([
+    ...pins.map(({ image }) => image),
+    ...meta.snapshots().map(({ snapshot }) => snapshot.image.digest),
+  ]);
+  const images = meta.images().filter(({ digest }) => !named.has(digest) && !inUse.has(digest));
   meta.transaction((writer) => {
     for (const { digest } of images) writer.removeImage(digest);
   });
   return { ...collect(context, pins), images: images.map(({ digest }) => digest) };
 }
 
-function collect(context: StoreContext, pins: readonly Pin[]): Omit<GcResult, 'images'> {
+/** Removes layers, chains and blobs that no image, snapshot or mount needs. The caller holds the exclusive lock. */
+export function collect(context: StoreContext, pins: readonly Pin[]): Omit<GcResult, 'images'> {
   const { meta, paths } = context;
-  const images = meta.images();
+  const images = meta.neededImages();
   const used = new Set<string>([...images.flatMap(layersOf), ...pins.flatMap(({ layers }) => layers)]);
   const blobs = new Set<string>(images.flatMap(({ digest, config }) => [digest, config]));
   let objects = 0;

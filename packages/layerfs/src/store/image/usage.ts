@@ -1,7 +1,8 @@
-import { readdirSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest, DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
+import { isErrno } from '../errors.js';
 import { ObjectList } from '../object-list.js';
 import { namesOf } from './info.js';
 
@@ -28,6 +29,18 @@ export interface Usage {
   readonly blobs: { readonly count: number; readonly bytes: number };
   /** What equal files would take if each were stored. */
   readonly savedByDedup: number;
+  readonly snapshots: readonly SnapshotUsage[];
+}
+
+/** What was changed in a snapshot, as it lies on the disk. */
+export interface SnapshotUsage {
+  readonly name: string;
+  /** The image as it was named. */
+  readonly ref: string;
+  /** Bytes that its files and folders take. */
+  readonly bytes: number;
+  /** Names in it, those of whiteouts too. */
+  readonly entries: number;
 }
 
 /** Adds up. Reads the object list of every layer once. */
@@ -92,7 +105,44 @@ export function storeUsage(context: StoreContext): Usage {
     layers: { count: layers.length, logicalBytes },
     blobs: blobUsage(paths.blobs),
     savedByDedup: Math.max(0, logicalBytes - objects.bytes),
+    snapshots: meta.snapshots().map(({ name, snapshot: { id, ref } }) => {
+      return { name, ref, ...folderUsage(join(paths.snapshot(id), 'upper')) };
+    }),
   };
+}
+
+/** What a folder takes; files with several names count once. */
+function folderUsage(root: string): { bytes: number; entries: number } {
+  const linked = new Set<bigint>();
+  let blocks = 0n;
+  let entries = 0;
+  const left = [Buffer.from(root)];
+  for (let folder = left.pop(); folder !== undefined; folder = left.pop()) {
+    for (const name of namesOfFolder(folder)) {
+      const path = Buffer.concat([folder, SLASH, name]);
+      const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+      // It may be mounted, and in use.
+      if (stats === undefined) continue;
+      entries++;
+      if (stats.isDirectory()) left.push(path);
+      else if (stats.nlink > 1n && linked.has(stats.ino)) continue;
+      else if (stats.nlink > 1n) linked.add(stats.ino);
+      blocks += stats.blocks;
+    }
+  }
+  return { bytes: Number(blocks) * 512, entries };
+}
+
+const SLASH = Buffer.from('/');
+
+function namesOfFolder(folder: Buffer): Buffer[] {
+  try {
+    return readdirSync(folder, { encoding: 'buffer' });
+  } catch (error) {
+    // Gone since it was listed, or a folder of another mode in a store without root.
+    if (isErrno(error, 'ENOENT', 'EACCES')) return [];
+    throw error;
+  }
 }
 
 function blobUsage(folder: string): { count: number; bytes: number } {

@@ -15,7 +15,7 @@ import { InflateThreads } from '../inflate/thread.js';
 import { sha256 } from '../source/blobs.js';
 import { currentPlatform } from '../source/host.js';
 import { openSource, type ImportInput } from '../source/open.js';
-import type { Source, SourceImage, SourceLayer } from '../source/source.js';
+import type { FoundLayer, Source, SourceImage, SourceLayer } from '../source/source.js';
 import { chainOf, writeMergedTree } from '../trees.js';
 import { commit, type FinishedImage } from './commit.js';
 import { Disk } from './disk.js';
@@ -35,15 +35,35 @@ interface Job {
   readonly of: number;
 }
 
-/** Imports what a source holds. @throws LayerfsError; then nothing was added */
-export async function importImages(
-  context: StoreContext,
-  input: ImportInput,
-  options: ImportOptions,
-): Promise<ImportResult> {
-  const { paths } = context;
+/** Imports what a path or a stream holds. @throws LayerfsError; then nothing was added */
+export function importImages(context: StoreContext, input: ImportInput, options: ImportOptions): Promise<ImportResult> {
   const name = options.name === undefined ? undefined : parseImageName(options.name);
   const platform = options.platform === undefined ? undefined : formatPlatform(parsePlatform(options.platform));
+  const { signal } = options;
+  return importSource(
+    context,
+    (folder, threads) =>
+      openSource(input, folder, {
+        threads,
+        ...(name === undefined ? {} : { name }),
+        ...(platform === undefined ? {} : { platform }),
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    options,
+  );
+}
+
+/**
+ * Imports what a source holds, whoever makes it.
+ * @param openImages called with the store's lock held; `folder` is for what must lie on disk to be read
+ * @throws LayerfsError; then nothing was added
+ */
+export async function importSource(
+  context: StoreContext,
+  openImages: (folder: string, threads: InflateThreads) => Promise<Source>,
+  options: Pick<ImportOptions, 'maxLayerSize' | 'onProgress' | 'signal'>,
+): Promise<ImportResult> {
+  const { paths } = context;
   checkAborted(options.signal);
   const lock = await lockFile(paths.lock, 'shared', options.signal);
   const locks: LayerLock[] = [];
@@ -54,12 +74,7 @@ export async function importImages(
   const disk = new Disk(paths.root);
   const threads = new InflateThreads();
   try {
-    const source = await openSource(input, session.folder, {
-      threads,
-      ...(name === undefined ? {} : { name }),
-      ...(platform === undefined ? {} : { platform }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
+    const source = await openImages(session.folder, threads);
     const work: LayerWork = {
       context,
       folder: session.folder,
@@ -205,8 +220,9 @@ function distinct(layers: readonly ReadLayer[]): ReadLayer[] {
 function finishImage(image: SourceImage, layers: ReadonlyMap<SourceLayer, ReadLayer>): FinishedImage {
   const read = image.layers.map((layer) => layerOf(layers, layer));
   const diffIDs = read.map(({ diffID }) => diffID);
-  const config = image.config ?? makeConfig(image, diffIDs);
-  const manifest = image.manifest ?? makeManifest(config, read);
+  const made = image.complete?.(read);
+  const config = made?.config ?? image.config ?? makeConfig(image, diffIDs);
+  const manifest = made?.manifest ?? image.manifest ?? makeManifest(config, read);
   const { parsed } = config;
   return {
     names: image.names,
@@ -241,9 +257,10 @@ function makeConfig(image: SourceImage, diffIDs: readonly string[]): NonNullable
   return { bytes, digest, parsed: parseConfig(bytes, digest) };
 }
 
-function makeManifest(
+/** A manifest for a config and its layers, lowest first. */
+export function makeManifest(
   config: NonNullable<SourceImage['config']>,
-  layers: readonly ReadLayer[],
+  layers: readonly FoundLayer[],
 ): NonNullable<SourceImage['manifest']> {
   const bytes = json({
     schemaVersion: 2,

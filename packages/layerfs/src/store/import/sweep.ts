@@ -5,6 +5,7 @@ import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
 import { readPins } from '../image/pins.js';
 import { sweepIngest, tryLockFile } from '../locks.js';
+import { removeFolder } from '../snapshot/remove-folder.js';
 import { ObjectList } from '../object-list.js';
 
 const HEX = /^[0-9a-f]{64}$/;
@@ -14,7 +15,7 @@ const HEX = /^[0-9a-f]{64}$/;
  * getting as far as to record it. Does nothing while somebody else uses the store, or when there is nothing.
  */
 export function sweepStore(context: StoreContext): void {
-  if (readdirSync(context.paths.ingest).length === 0) return;
+  if (readdirSync(context.paths.ingest).length === 0 && lostSnapshots(context).length === 0) return;
   const lock = tryLockFile(context.paths.lock, 'exclusive');
   if (lock === undefined) return;
   try {
@@ -41,12 +42,21 @@ export function sweepLocked(context: StoreContext): void {
   for (const folder of orphans) removeOrphanLayer(context, folder);
   sweepIngest(paths.ingest);
   sweepBlobs(context);
-  const chains = new Set<string>(context.meta.images().map(({ chainID }) => chainID));
+  for (const folder of lostSnapshots(context)) removeFolder(folder);
+  const chains = new Set<string>(context.meta.neededImages().map(({ chainID }) => chainID));
   for (const pin of readPins(paths)) chains.add(pin.chainID);
   for (const name of readdirSync(paths.chains)) {
     // One that was just moved here may not have reached the disk.
     if (!chains.has(`sha256:${name}`)) rmSync(join(paths.chains, name), { recursive: true, force: true });
   }
+}
+
+/** Folders of snapshots that were being made, or removed, when that ended early. */
+function lostSnapshots({ paths, meta }: StoreContext): string[] {
+  const known = new Set(meta.snapshots().map(({ snapshot }) => snapshot.id));
+  return readdirSync(paths.snapshots)
+    .filter((id) => !known.has(id))
+    .map((id) => paths.snapshot(id));
 }
 
 function layerFolders(session: string): string[] {
@@ -78,7 +88,7 @@ function readList(path: string, xxhash: StoreContext['xxhash']): ObjectList | un
 
 function sweepBlobs({ paths, meta }: StoreContext): void {
   const used = new Set<string>();
-  for (const image of meta.images()) used.add(image.digest).add(image.config);
+  for (const image of meta.neededImages()) used.add(image.digest).add(image.config);
   for (const name of readdirSync(paths.blobs)) {
     const digest = `sha256:${name}` as Digest;
     if (!used.has(digest) && meta.blob(digest) === undefined) rmSync(join(paths.blobs, name), { force: true });

@@ -37,6 +37,22 @@ export interface SourceImage {
   readonly layers: readonly SourceLayer[];
   /** For an image without a config: what its history says. */
   readonly createdBy?: string;
+  /** Makes manifest and config, where those tell what shows only when the layers are read. May refuse by throwing. */
+  readonly complete?: (layers: readonly FoundLayer[]) => SourceDocuments;
+}
+
+/** Manifest and config of an image. */
+export interface SourceDocuments {
+  readonly manifest: SourceDocument & { readonly mediaType: string };
+  readonly config: SourceDocument & { readonly parsed: ImageConfig };
+}
+
+/** A layer as it turned out; digest and size are the blob's. */
+export interface FoundLayer {
+  readonly diffID: DiffID;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly mediaType: string;
 }
 
 /** What an import was asked for. */

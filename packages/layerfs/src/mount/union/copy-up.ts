@@ -1,0 +1,280 @@
+import { fdatasyncSync, ftruncateSync } from 'node:fs';
+import { Attr } from '@layerfs/fuse';
+import {
+  AT,
+  AT_FDCWD,
+  ErrnoError,
+  O,
+  close,
+  errno,
+  fchmodat,
+  fchownat,
+  getXattr,
+  linkat,
+  mkdirat,
+  mknodat,
+  openat,
+  renameat2,
+  RENAME,
+  setXattr,
+  statx,
+  symlinkat,
+  utimensat,
+} from '@layerfs/linux';
+import { latin1Bytes } from '../../core/bytes.js';
+import * as format from '../../core/overlay/format.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../core/tree/format.js';
+import { copyContent } from './content-copy.js';
+import { Folder, Inode } from './inodes.js';
+import type { LowerName, LowerNode } from './lower.js';
+import type { Union } from './union.js';
+
+const O_TMPFILE = 0o20000000 | O.DIRECTORY;
+const EMPTY = new Uint8Array();
+const CAPABILITY = 'security.capability';
+
+/** What is to be in upper after a copy-up of a regular file. */
+export interface Wanted {
+  /** The content as well, not only what stat shows. */
+  readonly data: boolean;
+  /** Only so many bytes of it: it is about to be cut. */
+  readonly length?: number;
+}
+
+/**
+ * Copy-up: brings files of the lower into upper before they change. Each is made complete in the staging folder and moved
+ * into place in one step, so that nobody, not even after a crash, sees half of one.
+ */
+export class CopyUp {
+  readonly #union: Union;
+  readonly #durable: boolean;
+  readonly #attr = new Attr();
+
+  /** @param durable content is on disk before it hides the lower's; what is volatile does without */
+  constructor(union: Union, durable: boolean) {
+    this.#union = union;
+    this.#durable = durable;
+  }
+
+  /** Makes sure that a folder exists in upper. */
+  folder(folder: Folder): void {
+    if (folder.upper) return;
+    const { union } = this;
+    const { parent } = folder;
+    if (parent === undefined) throw new ErrnoError(errno.ENOENT, 'removed folder');
+    this.folder(parent);
+    const { upper } = union;
+    const staged = upper.stagingName();
+    mkdirat(upper.staging, staged, 0o700);
+    const path = upper.path({ dir: upper.staging, name: staged });
+    this.#attributes(folder.lower, upper.staging, staged, path, folder.ino);
+    this.#intoPlace(staged, parent, folder.name);
+    union.table.setUpper(folder, upper.stat(folder).ino);
+  }
+
+  /**
+   * Makes sure that a file exists in upper, with all its names.
+   * @returns its inode
+   */
+  file(node: Inode | LowerNode, wanted: Wanted): Inode {
+    if (typeof node === 'number') return this.#lowerFile(node, wanted);
+    if (node.gone) return this.#lowerFile(node.lower, wanted, node);
+    if (!node.upper) throw new ErrnoError(errno.EIO, 'copy-up');
+    if (node.metacopy && wanted.data) this.#complete(node, wanted.length);
+    return node;
+  }
+
+  /** Either. */
+  any(node: Inode | LowerNode, wanted: Wanted): Inode {
+    if (this.#union.type(node) !== S_IFDIR) return this.file(node, wanted);
+    const folder = node instanceof Folder ? node : this.#union.folder(node as LowerNode);
+    if (!folder.removed) this.folder(folder);
+    return folder;
+  }
+
+  get union(): Union {
+    return this.#union;
+  }
+
+  #lowerFile(node: LowerNode, wanted: Wanted, known?: Inode): Inode {
+    const { union } = this;
+    const { upper, table, lower } = union;
+    const names = this.#visibleNames(node);
+    for (const { folder } of names) this.folder(folder);
+    lower.fill(node, this.#attr);
+    const { mode, ino, size } = this.#attr;
+    const type = mode & S_IFMT;
+    const metacopy = type === S_IFREG && !wanted.data && size > 0;
+    const staged = upper.stagingName();
+    this.#make(node, type, staged, wanted, metacopy);
+    const path = upper.path({ dir: upper.staging, name: staged });
+    if (metacopy) {
+      upper.mark(path, format.METACOPY, EMPTY);
+      // A file with several names, or one that moves later, is found by its path.
+      if (names.length !== 1 || lower.names(node).length > 1) this.#markRedirect(node, path);
+    }
+    this.#attributes(node, upper.staging, staged, path, ino);
+    const inode = known ?? new Inode(node, ino, type, 0);
+    inode.lower = metacopy ? node : 0;
+    inode.metacopy = metacopy;
+    inode.gone = false;
+    const upperIno = statx(upper.staging, staged, AT.SYMLINK_NOFOLLOW).ino;
+    if (names.length === 0) this.#asOrphan(inode, staged);
+    for (const { folder, name } of names.slice(1)) {
+      this.#keepingTimes(folder, (dir) => linkat(upper.staging, staged, dir, latin1Bytes(name)));
+    }
+    if (names.length > 0) this.#intoPlace(staged, names[0].folder, names[0].name);
+    if (known === undefined) table.add(inode);
+    table.setUpper(inode, upperIno);
+    for (const { folder, name } of names) table.addName(inode, folder, name);
+    return inode;
+  }
+
+  /** The names of a lower file that the merged root shows. */
+  #visibleNames(node: LowerNode): { folder: Folder; name: string }[] {
+    const { union } = this;
+    const visible: { folder: Folder; name: string }[] = [];
+    for (const name of union.lower.names(node)) {
+      const folder = this.#place(name);
+      if (folder !== undefined && union.lookup(folder, name.name) === node) visible.push({ folder, name: name.name });
+    }
+    return visible;
+  }
+
+  #place({ folder }: LowerName): Folder | undefined {
+    try {
+      const found = this.#union.folder(folder);
+      return found.lower === folder && !found.removed ? found : undefined;
+    } catch (error) {
+      if (error instanceof ErrnoError && error.errno === errno.ESTALE) return undefined;
+      throw error;
+    }
+  }
+
+  #make(node: LowerNode, type: number, staged: Uint8Array, wanted: Wanted, metacopy: boolean): void {
+    const { lower, upper } = this.#union;
+    const { mode, size, rdev } = this.#attr;
+    if (type === S_IFLNK) symlinkat(lower.readlink(node), upper.staging, staged);
+    else if (type !== S_IFREG) mknodat(upper.staging, staged, mode, device(rdev));
+    else {
+      const fd = openat(upper.staging, staged, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+      try {
+        if (!metacopy) this.#fillContent(node, fd, size, wanted.length);
+        else ftruncateSync(fd, size);
+      } finally {
+        close(fd);
+      }
+    }
+  }
+
+  #fillContent(node: LowerNode, fd: number, size: number, limit: number | undefined): void {
+    const length = Math.min(size, limit ?? size);
+    const content = length === 0 ? -1 : this.#union.lower.openContent(node);
+    if (content >= 0) {
+      try {
+        copyContent(content, fd, length, length === size);
+      } finally {
+        close(content);
+      }
+    }
+    ftruncateSync(fd, length);
+    if (this.#durable && length > 0) fdatasyncSync(fd);
+  }
+
+  /** Brings the content of a file whose rest is in upper already. */
+  #complete(inode: Inode, limit: number | undefined): void {
+    const { upper } = this.#union;
+    const before = upper.stat(inode);
+    const { dir, name } = upper.place(inode);
+    const fd =
+      name.length === 0 ? openat(AT_FDCWD, upper.path({ dir, name }), O.RDWR) : openat(dir, name, O.RDWR | O.NOFOLLOW);
+    try {
+      // Writing takes these away, and this is no write.
+      const capability = getXattr(fd, CAPABILITY);
+      this.#fillContent(inode.lower, fd, before.size, limit);
+      if (capability !== undefined) setXattr(fd, CAPABILITY, capability);
+      upper.unmark(fd, format.METACOPY);
+      upper.unmark(fd, format.REDIRECT);
+    } finally {
+      close(fd);
+    }
+    inode.metacopy = false;
+    inode.lower = 0;
+    upper.utimens(
+      inode,
+      { sec: before.atimeSec, nsec: before.atimeNsec },
+      { sec: before.mtimeSec, nsec: before.mtimeNsec },
+    );
+  }
+
+  /** Owner, mode, attributes and times of a lower file, set on what is staged. Owner first: it takes set-user-ID away. */
+  #attributes(node: LowerNode, dir: number, name: Uint8Array, path: Uint8Array, ino: number): void {
+    const { lower } = this.#union;
+    lower.fill(node, this.#attr);
+    const { uid, gid, mode, atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.#attr;
+    fchownat(dir, name, uid, gid);
+    if ((mode & S_IFMT) !== S_IFLNK) fchmodat(dir, name, mode & 0o7777);
+    for (const [attribute, value] of lower.xattrs(node)) setXattr(path, attribute, value);
+    const origin = Buffer.alloc(8);
+    origin.writeBigUInt64LE(BigInt(ino));
+    this.#markOrigin(path, origin);
+    utimensat(dir, name, { sec: atimeSec, nsec: atimeNsec }, { sec: mtimeSec, nsec: mtimeNsec });
+  }
+
+  #markOrigin(path: Uint8Array, origin: Uint8Array): void {
+    try {
+      this.#union.upper.mark(path, format.ORIGIN_INO, origin);
+    } catch (error) {
+      // user.* is for files and folders only; the number changes then, as it does elsewhere.
+      if (!(error instanceof ErrnoError) || (error.errno !== errno.EPERM && error.errno !== errno.ENOTSUP)) throw error;
+    }
+  }
+
+  #markRedirect(node: LowerNode, path: Uint8Array): void {
+    this.#union.upper.mark(path, format.REDIRECT, latin1Bytes(this.#union.lowerPath(node)));
+  }
+
+  /** A metacopy or merged folder is about to move: it says from now on where it comes from. */
+  rememberOrigin(inode: Inode): void {
+    const { upper } = this.#union;
+    if (inode.lower === 0 || (inode.type === S_IFREG && !inode.metacopy)) return;
+    this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array);
+  }
+
+  #asOrphan(inode: Inode, staged: Uint8Array): void {
+    const { upper } = this.#union;
+    const open = inode.type === S_IFREG ? O.RDONLY : O.PATH;
+    inode.orphan = openat(upper.staging, staged, open | O.NOFOLLOW);
+    upper.discard(staged);
+  }
+
+  #intoPlace(staged: Uint8Array, folder: Folder, name: string): void {
+    const { upper } = this.#union;
+    this.#keepingTimes(folder, (dir) => renameat2(upper.staging, staged, dir, latin1Bytes(name), RENAME.NOREPLACE));
+  }
+
+  /** Nobody changed the folder, as users see it. */
+  #keepingTimes(folder: Folder, action: (dir: number) => void): void {
+    const { upper } = this.#union;
+    const { atimeSec, atimeNsec, mtimeSec, mtimeNsec } = upper.stat(folder);
+    action(upper.dir(folder));
+    upper.utimens(folder, { sec: atimeSec, nsec: atimeNsec }, { sec: mtimeSec, nsec: mtimeNsec });
+  }
+
+  /** An unnamed new file in a folder's filesystem. */
+  unnamed(folder: Folder, mode: number): number {
+    const dir = openat(this.#union.upper.dir(folder), '.', O.RDONLY | O.DIRECTORY);
+    try {
+      return openat(dir, '.', O_TMPFILE | O.RDWR, mode);
+    } finally {
+      close(dir);
+    }
+  }
+}
+
+/** The kernel's 32-bit device number as mknod(2) takes it. */
+export function device(rdev: number): bigint {
+  const major = (rdev >>> 8) & 0xfff;
+  const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
+  return (BigInt(major) << 8n) | BigInt(minor & 0xff) | (BigInt(minor & ~0xff) << 12n);
+}

@@ -1,0 +1,132 @@
+import { Attr, type Reply } from '@layerfs/fuse';
+import { ErrnoError } from '@layerfs/linux';
+import { latin1Bytes } from '../../core/bytes.js';
+import { Folder, type Inode } from './inodes.js';
+import type { LowerNode } from './lower.js';
+import type { Child, Union } from './union.js';
+
+const DOT = latin1Bytes('..');
+/** Offsets: 1 and 2 continue behind `.` and `..`, then one for each name. */
+const FIRST = 2;
+const DT_DIR = 4;
+
+/** An open merged folder: its names as they were when it was read from the beginning. */
+interface Snapshot {
+  readonly children: readonly Child[];
+  readonly version: number;
+}
+
+/** How long the kernel may trust what READDIRPLUS tells of an inode, in seconds. */
+export type Lifetime = (node: Inode | LowerNode) => number;
+
+/** Listings. Folders that upper knows nothing of are read straight from the lower and need no memory. */
+export class Listing {
+  readonly #union: Union;
+  readonly #lifetime: Lifetime;
+  readonly #open = new Map<number, Snapshot>();
+  readonly #attr = new Attr();
+  #next = 1;
+
+  constructor(union: Union, lifetime: Lifetime) {
+    this.#union = union;
+    this.#lifetime = lifetime;
+  }
+
+  /** A handle. */
+  open(): number {
+    return this.#next++;
+  }
+
+  release(fh: number): void {
+    const snapshot = this.#open.get(fh);
+    if (snapshot === undefined) return;
+    this.#open.delete(fh);
+    for (const { node } of snapshot.children) if (typeof node !== 'number') this.#union.table.unpin(node);
+  }
+
+  #snapshot(folder: Folder, fh: number, offset: number): Snapshot {
+    const known = this.#open.get(fh);
+    if (known !== undefined && offset > 0) return known;
+    this.release(fh);
+    // Begun when upper knew nothing of it: goes on in the lower's order, with a look at each name.
+    const snapshot =
+      offset > 0
+        ? { children: this.#union.childrenBelow(folder), version: -1 }
+        : { children: this.#union.children(folder), version: folder.version };
+    for (const { node } of snapshot.children) if (typeof node !== 'number') this.#union.table.pin(node);
+    this.#open.set(fh, snapshot);
+    return snapshot;
+  }
+
+  /** READDIR and READDIRPLUS. */
+  read(nodeid: number, fh: number, offset: number, size: number, plus: boolean, reply: Reply): void {
+    const node = this.#union.find(nodeid);
+    reply.directory(size);
+    if (!this.#dots(node, offset, plus, reply)) return;
+    const at = Math.max(0, offset - FIRST);
+    if (node instanceof Folder) this.#merged(node, this.#snapshot(node, fh, offset), at, plus, reply);
+    else this.#plain(node as LowerNode, at, plus, reply);
+  }
+
+  #dots(node: Inode | LowerNode, offset: number, plus: boolean, reply: Reply): boolean {
+    for (let dots = offset + 1; dots <= FIRST; dots++) {
+      this.#union.fill(dots === 1 ? node : this.#parent(node), this.#attr);
+      const added = plus
+        ? reply.addDirentPlus(0, this.#attr, 0, DT_DIR, dots, DOT, 0, dots)
+        : reply.addDirent(this.#attr.ino, DT_DIR, dots, DOT, 0, dots);
+      if (!added) return false;
+    }
+    return true;
+  }
+
+  #parent(node: Inode | LowerNode): Inode | LowerNode {
+    if (node instanceof Folder) return node.parent ?? node;
+    const parent = this.#union.lower.parent(node as LowerNode);
+    return this.#union.table.get(parent) ?? parent;
+  }
+
+  #plain(folder: LowerNode, from: number, plus: boolean, reply: Reply): void {
+    const { lower } = this.#union;
+    const count = lower.childCount(folder);
+    for (let i = from; i < count; i++) {
+      const node = lower.childNode(folder, i);
+      if (!this.#add(node, lower.childName(folder, i), i, plus, reply)) return;
+    }
+  }
+
+  #merged(folder: Folder, { children, version }: Snapshot, from: number, plus: boolean, reply: Reply): void {
+    for (let i = from; i < children.length; i++) {
+      const { name } = children[i];
+      try {
+        // The kernel would believe in a name that is gone since.
+        const node = folder.version === version ? children[i].node : this.#union.lookup(folder, name);
+        if (node === undefined) continue;
+        if (!this.#add(node, name, i, plus, reply)) return;
+      } catch (error) {
+        // An entry that cannot be looked at is left out rather than the whole listing.
+        if (!(error instanceof ErrnoError)) throw error;
+      }
+    }
+  }
+
+  #add(node: Inode | LowerNode, name: string, index: number, plus: boolean, reply: Reply): boolean {
+    const union = this.#union;
+    const bytes = latin1Bytes(name);
+    const next = index + FIRST + 1;
+    const type = union.type(node) >>> 12;
+    if (!plus) {
+      const ino = typeof node === 'number' ? this.#lowerIno(node) : node.ino;
+      return reply.addDirent(ino, type, next, bytes, 0, bytes.length);
+    }
+    union.fill(node, this.#attr);
+    const nodeid = union.nodeid(node);
+    const added = reply.addDirentPlus(nodeid, this.#attr, this.#lifetime(node), type, next, bytes, 0, bytes.length);
+    if (added) union.table.looked(nodeid);
+    return added;
+  }
+
+  #lowerIno(node: LowerNode): number {
+    this.#union.lower.fill(node, this.#attr);
+    return this.#attr.ino;
+  }
+}

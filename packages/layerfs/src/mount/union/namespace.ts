@@ -1,0 +1,462 @@
+import { Attr, type Caller } from '@layerfs/fuse';
+import {
+  AT,
+  AT_FDCWD,
+  ErrnoError,
+  O,
+  RENAME,
+  close,
+  errno,
+  fchmodat,
+  fchownat,
+  getXattr,
+  linkat,
+  mkdirat,
+  mknodat,
+  openat,
+  removeXattr,
+  renameat2,
+  setXattr,
+  statx,
+  symlinkat,
+  unlinkat,
+  type Statx,
+} from '@layerfs/linux';
+import { fchmodSync, fchownSync } from 'node:fs';
+import { latin1Bytes } from '../../core/bytes.js';
+import * as format from '../../core/overlay/format.js';
+import { planMake, planMove, planRemove, type Below, type InUpper, type NameState } from '../../core/overlay/plans.js';
+import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
+import { device, type CopyUp } from './copy-up.js';
+import { Folder, Inode } from './inodes.js';
+import type { LowerNode } from './lower.js';
+import type { Union } from './union.js';
+
+const S_ISGID = 0o2000;
+const DEFAULT_ACL = 'system.posix_acl_default';
+const YES = latin1Bytes('y');
+const METADATA = { data: false } as const;
+
+/** Who makes a file, and with which mode: `umask` counts where no ACL is inherited. */
+export interface Maker {
+  readonly caller: Caller;
+  readonly mode: number;
+  readonly umask: number;
+}
+
+/** Names that come, go and move. */
+export class Namespace {
+  readonly #union: Union;
+  readonly #copyUp: CopyUp;
+  readonly #umask: number;
+  readonly #attr = new Attr();
+
+  /** @param umask this process's own, which the kernel applies to what we make */
+  constructor(union: Union, copyUp: CopyUp, umask: number) {
+    this.#union = union;
+    this.#copyUp = copyUp;
+    this.#umask = umask;
+  }
+
+  #below(folder: Folder, name: string): Below {
+    const node = this.#union.below(folder, name);
+    if (node === 0) return 'nothing';
+    return (this.#union.lower.mode(node) & S_IFMT) === S_IFDIR ? 'folder' : 'file';
+  }
+
+  #state(folder: Folder, name: string): NameState {
+    const stat = folder.upper ? this.#union.upper.entry(folder, name) : undefined;
+    return { upper: this.#kind(stat), below: this.#below(folder, name) };
+  }
+
+  #kind(stat: Statx | undefined): InUpper {
+    if (stat === undefined) return 'nothing';
+    if (this.#union.upper.isWhiteout(stat)) return 'whiteout';
+    return (stat.mode & S_IFMT) === S_IFDIR ? 'folder' : 'file';
+  }
+
+  /** A file, device, FIFO or socket. `mode` has its type. */
+  mknod(folder: Folder, name: string, maker: Maker, rdev: number): Inode {
+    // That would be a whiteout.
+    if ((maker.mode & S_IFMT) === S_IFCHR && rdev === 0) throw new ErrnoError(errno.EPERM, 'mknod');
+    return this.#make(folder, name, maker, (dir, bytes, mode) => mknodat(dir, bytes, mode, device(rdev)));
+  }
+
+  mkdir(folder: Folder, name: string, maker: Maker): Inode {
+    const mode = (maker.mode & 0o7777) | S_IFDIR;
+    return this.#make(folder, name, { ...maker, mode }, (dir, bytes, bits) => mkdirat(dir, bytes, bits & 0o7777));
+  }
+
+  symlink(folder: Folder, name: string, target: string, caller: Caller): Inode {
+    const maker = { caller, mode: 0o120777, umask: 0 };
+    return this.#make(folder, name, maker, (dir, bytes) => symlinkat(latin1Bytes(target), dir, bytes));
+  }
+
+  /** Makes something under a free name, owned by who asked. */
+  #make(
+    folder: Folder,
+    name: string,
+    maker: Maker,
+    action: (dir: number, name: Uint8Array, mode: number) => void,
+  ): Inode {
+    const { upper } = this.#union;
+    this.#begin(folder, name);
+    const isFolder = (maker.mode & S_IFMT) === S_IFDIR;
+    const state = this.#state(folder, name);
+    if (state.upper === 'file' || state.upper === 'folder') throw new ErrnoError(errno.EEXIST, 'make');
+    if (state.upper === 'nothing' && state.below !== 'nothing') throw new ErrnoError(errno.EEXIST, 'make');
+    const plan = planMake(state, isFolder);
+    const dir = upper.dir(folder);
+    const bytes = latin1Bytes(name);
+    if (!plan.overWhiteout && !plan.opaque) {
+      this.#owned(folder, dir, bytes, maker, action);
+    } else {
+      const staged = upper.stagingName();
+      this.#inheriting(folder, () => this.#owned(folder, upper.staging, staged, maker, action));
+      if (plan.opaque) upper.mark(upper.path({ dir: upper.staging, name: staged }), format.OPAQUE, YES);
+      this.#settle(staged, dir, bytes, isFolder && plan.overWhiteout);
+    }
+    if (isFolder && folder.subfolders >= 0) folder.subfolders++;
+    return this.#found(folder, name);
+  }
+
+  #found(folder: Folder, name: string): Inode {
+    const stat = this.#union.upper.entry(folder, name);
+    if (stat === undefined) throw new ErrnoError(errno.EIO, 'make');
+    return this.#union.adopt(folder, name, stat);
+  }
+
+  #begin(folder: Folder, name: string): void {
+    folder.version++;
+    if (name.length > 255) throw new ErrnoError(errno.ENAMETOOLONG, 'name');
+    if (folder.removed) throw new ErrnoError(errno.ENOENT, 'removed folder');
+    this.#copyUp.folder(folder);
+  }
+
+  /** Moves what is staged to its name; a folder can only be swapped with the whiteout there. */
+  #settle(staged: Uint8Array, dir: number, name: Uint8Array, swap: boolean): void {
+    const { upper } = this.#union;
+    renameat2(upper.staging, staged, dir, name, swap ? RENAME.EXCHANGE : 0);
+    if (swap) unlinkat(upper.staging, staged);
+  }
+
+  #owned(
+    folder: Folder,
+    dir: number,
+    name: Uint8Array,
+    maker: Maker,
+    action: (dir: number, name: Uint8Array, mode: number) => void,
+  ): void {
+    const { uid, gid, mode, inherits } = this.ownership(folder, maker);
+    action(dir, name, mode);
+    fchownat(dir, name, uid, gid);
+    const type = mode & S_IFMT;
+    if (type === 0o120000) return;
+    // chown took these away, or our own umask.
+    if (!inherits && (this.#umask !== 0 || (mode & 0o6000) !== 0)) fchmodat(dir, name, mode & 0o7777);
+  }
+
+  /** Owner, group and mode of what is made in a folder: POSIX, and set-group-ID folders as Linux has them. */
+  ownership(
+    folder: Folder,
+    { caller, mode, umask }: Maker,
+  ): { uid: number; gid: number; mode: number; inherits: boolean } {
+    const stat = this.#union.upper.stat(folder);
+    const sticksToGroup = (stat.mode & S_ISGID) !== 0;
+    const inherits = this.#inheritsAcl(folder);
+    let bits = inherits || (mode & S_IFMT) === 0o120000 ? mode : mode & ~(umask & 0o777);
+    if (sticksToGroup && (mode & S_IFMT) === S_IFDIR) bits |= S_ISGID;
+    return { uid: caller.uid, gid: sticksToGroup ? stat.gid : caller.gid, mode: bits, inherits };
+  }
+
+  #inheritsAcl(folder: Folder): boolean {
+    if (folder.defaultAcl === undefined) folder.defaultAcl = this.#defaultAcl(folder) !== undefined;
+    return folder.defaultAcl;
+  }
+
+  #defaultAcl(folder: Folder): Uint8Array | undefined {
+    try {
+      return getXattr(this.#union.upper.xattrTarget(folder), DEFAULT_ACL);
+    } catch (error) {
+      if (error instanceof ErrnoError && error.errno === errno.ENOTSUP) return undefined;
+      throw error;
+    }
+  }
+
+  /** Runs with the staging folder having the default ACL of the folder that the new file is for. */
+  #inheriting(folder: Folder, action: () => void): void {
+    const acl = this.#inheritsAcl(folder) ? this.#defaultAcl(folder) : undefined;
+    if (acl === undefined) {
+      action();
+      return;
+    }
+    const { upper } = this.#union;
+    const staging = openat(upper.staging, '.', O.RDONLY | O.DIRECTORY);
+    try {
+      setXattr(staging, DEFAULT_ACL, acl);
+      try {
+        action();
+      } finally {
+        removeXattr(staging, DEFAULT_ACL);
+      }
+    } finally {
+      close(staging);
+    }
+  }
+
+  /** A file without a name. */
+  tmpfile(folder: Folder, maker: Maker): Inode {
+    if (folder.removed) throw new ErrnoError(errno.ENOENT, 'removed folder');
+    this.#copyUp.folder(folder);
+    const { uid, gid, mode, inherits } = this.ownership(folder, { ...maker, mode: maker.mode | S_IFREG });
+    const fd = this.#copyUp.unnamed(folder, mode & 0o7777);
+    fchownSync(fd, uid, gid);
+    if (!inherits && (this.#umask !== 0 || (mode & 0o6000) !== 0)) fchmodSync(fd, mode & 0o7777);
+    const stat = statx(fd, '', AT.EMPTY_PATH);
+    const inode = this.#union.newFile(stat);
+    inode.orphan = fd;
+    return inode;
+  }
+
+  /** One more name for a file. */
+  link(node: Inode | LowerNode, folder: Folder, name: string): Inode {
+    const { upper, table } = this.#union;
+    this.#begin(folder, name);
+    const inode = this.#copyUp.file(node, METADATA);
+    const state = this.#state(folder, name);
+    const { dir, name: own } = upper.place(inode);
+    if (own.length > 0) this.#copyUp.rememberOrigin(inode);
+    const from = own.length > 0 ? own : upper.path({ dir, name: own });
+    const fromDir = own.length > 0 ? dir : AT_FDCWD;
+    const flags = own.length > 0 ? 0 : AT.SYMLINK_FOLLOW;
+    const bytes = latin1Bytes(name);
+    if (state.upper === 'whiteout') {
+      const staged = upper.stagingName();
+      linkat(fromDir, from, upper.staging, staged, flags);
+      renameat2(upper.staging, staged, upper.dir(folder), bytes);
+    } else linkat(fromDir, from, upper.dir(folder), bytes, flags);
+    table.addName(inode, folder, name);
+    return inode;
+  }
+
+  unlink(folder: Folder, name: string): void {
+    const node = this.#existing(folder, name);
+    if (this.#union.type(node) === S_IFDIR) throw new ErrnoError(errno.EISDIR, 'unlink');
+    const gone = this.#prepareRemoval(node);
+    const state = this.#state(folder, name);
+    const plan = planRemove(state);
+    const { upper } = this.#union;
+    if (plan !== 'remove') this.#copyUp.folder(folder);
+    const dir = upper.dir(folder);
+    const bytes = latin1Bytes(name);
+    if (plan === 'remove') unlinkat(dir, bytes);
+    else if (plan === 'whiteout') upper.makeWhiteout(dir, bytes);
+    else upper.replaceByWhiteout(dir, bytes);
+    this.#removed(gone, folder, name);
+  }
+
+  #existing(folder: Folder, name: string): Inode | LowerNode {
+    folder.version++;
+    if (folder.removed) throw new ErrnoError(errno.ENOENT, 'removed folder');
+    const node = this.#union.lookup(folder, name);
+    if (node === undefined) throw new ErrnoError(errno.ENOENT, 'name');
+    return node;
+  }
+
+  /** The inode of a file that is to lose a name: kept within reach, and its number of links right. */
+  #prepareRemoval(node: Inode | LowerNode): Inode {
+    const { lower, upper, table } = this.#union;
+    if (typeof node === 'number') {
+      lower.fill(node, this.#attr);
+      // The other names have to know of it.
+      if (this.#attr.nlink > 1) return this.#prepareRemoval(this.#copyUp.file(node, METADATA));
+      const inode = new Inode(node, this.#attr.ino, this.#attr.mode & S_IFMT, node);
+      table.add(inode);
+      return inode;
+    }
+    if (node.upper && node.names.length <= 1 && (node.held > 0 || node.pins > 0)) upper.keep(node);
+    return node;
+  }
+
+  #removed(inode: Inode, folder: Folder, name: string): void {
+    const { table, upper } = this.#union;
+    table.removeName(inode, folder, name);
+    if (!inode.upper) inode.gone = true;
+    else if (inode.orphan < 0 && inode.names.length === 0) table.clearUpper(inode);
+    else if (upper.stat(inode).nlink === 0) table.clearUpper(inode);
+    table.release(inode);
+  }
+
+  rmdir(folder: Folder, name: string): void {
+    const node = this.#existing(folder, name);
+    if (this.#union.type(node) !== S_IFDIR) throw new ErrnoError(errno.ENOTDIR, 'rmdir');
+    if (!this.#union.isEmpty(node)) throw new ErrnoError(errno.ENOTEMPTY, 'rmdir');
+    const target = this.#union.folder(this.#union.nodeid(node));
+    const { upper } = this.#union;
+    const plan = planRemove(this.#state(folder, name));
+    if (plan !== 'remove') this.#copyUp.folder(folder);
+    if (target.upper) upper.keep(target);
+    const dir = upper.dir(folder);
+    const bytes = latin1Bytes(name);
+    if (plan === 'whiteout') upper.makeWhiteout(dir, bytes);
+    else if (plan === 'replace') this.#swapForWhiteout(dir, bytes);
+    else this.#removeFolder(dir, bytes);
+    this.#folderRemoved(target, folder);
+  }
+
+  #swapForWhiteout(dir: number, name: Uint8Array): void {
+    const { upper } = this.#union;
+    const staged = upper.stagingName();
+    upper.makeWhiteout(upper.staging, staged);
+    renameat2(upper.staging, staged, dir, name, RENAME.EXCHANGE);
+    upper.discardFolder(staged);
+  }
+
+  #removeFolder(dir: number, name: Uint8Array): void {
+    const { upper } = this.#union;
+    try {
+      unlinkat(dir, name, AT.REMOVEDIR);
+    } catch (error) {
+      // Whiteouts of what it was once merged with.
+      if (!(error instanceof ErrnoError) || (error.errno !== errno.ENOTEMPTY && error.errno !== errno.EEXIST))
+        throw error;
+      const staged = upper.stagingName();
+      renameat2(dir, name, upper.staging, staged);
+      upper.discardFolder(staged);
+    }
+  }
+
+  #folderRemoved(target: Folder, parent: Folder): void {
+    const { table, upper } = this.#union;
+    upper.forget(target);
+    target.removed = true;
+    table.clearUpper(target);
+    table.place(target, undefined, target.name);
+    if (parent.subfolders > 0) parent.subfolders--;
+    table.release(target);
+  }
+
+  rename(from: Folder, name: string, to: Folder, newName: string, flags: number): void {
+    if ((flags & ~(RENAME.NOREPLACE | RENAME.EXCHANGE)) !== 0) throw new ErrnoError(errno.EINVAL, 'rename');
+    if (newName.length > 255) throw new ErrnoError(errno.ENAMETOOLONG, 'rename');
+    const source = this.#existing(from, name);
+    if (to.removed) throw new ErrnoError(errno.ENOENT, 'rename');
+    to.version++;
+    const target = this.#union.lookup(to, newName);
+    if ((flags & RENAME.EXCHANGE) !== 0) {
+      if (target === undefined) throw new ErrnoError(errno.ENOENT, 'rename');
+      this.#exchange(from, name, source, to, newName, target);
+      return;
+    }
+    if (target !== undefined && (flags & RENAME.NOREPLACE) !== 0) throw new ErrnoError(errno.EEXIST, 'rename');
+    if (target !== undefined) this.#checkReplace(source, target);
+    const moved = this.#copyUp.any(source, METADATA);
+    this.#copyUp.folder(from);
+    this.#copyUp.folder(to);
+    const replaced = target === undefined ? undefined : this.#prepareReplaced(target);
+    this.#move(moved, from, name, to, newName);
+    if (replaced instanceof Folder) this.#folderRemoved(replaced, to);
+    else if (replaced !== undefined) this.#removed(replaced, to, newName);
+    this.#moved(moved, from, name, to, newName);
+  }
+
+  #checkReplace(source: Inode | LowerNode, target: Inode | LowerNode): void {
+    const union = this.#union;
+    const folder = union.type(source) === S_IFDIR;
+    if (union.type(target) === S_IFDIR) {
+      if (!folder) throw new ErrnoError(errno.EISDIR, 'rename');
+      if (!union.isEmpty(target)) throw new ErrnoError(errno.ENOTEMPTY, 'rename');
+    } else if (folder) throw new ErrnoError(errno.ENOTDIR, 'rename');
+  }
+
+  #prepareReplaced(target: Inode | LowerNode): Inode {
+    const { upper } = this.#union;
+    if (this.#union.type(target) !== S_IFDIR) return this.#prepareRemoval(target);
+    const folder = this.#union.folder(this.#union.nodeid(target));
+    if (folder.upper) upper.keep(folder);
+    return folder;
+  }
+
+  /** The move itself, on disk. At each step the merged root is as before or as after. */
+  #move(moved: Inode, from: Folder, name: string, to: Folder, newName: string): void {
+    const { upper } = this.#union;
+    const target = this.#state(to, newName);
+    const isFolder = moved instanceof Folder;
+    const plan = planMove(
+      { isFolder, continues: moved.lower !== 0 },
+      { upper: 'file', below: this.#below(from, name) },
+      target,
+    );
+    if (plan.redirect) this.#copyUp.rememberOrigin(moved);
+    if (plan.opaque) upper.mark(upper.xattrTarget(moved), format.OPAQUE, YES);
+    const [fromDir, toDir] = [upper.dir(from), upper.dir(to)];
+    const [old, fresh] = [latin1Bytes(name), latin1Bytes(newName)];
+    if (target.upper === 'folder') this.#emptyFolder(toDir, fresh);
+    if (isFolder && target.upper === 'whiteout') {
+      renameat2(fromDir, old, toDir, fresh, RENAME.EXCHANGE);
+      if (!plan.leaveWhiteout) unlinkat(fromDir, old);
+    } else if (!plan.leaveWhiteout) renameat2(fromDir, old, toDir, fresh);
+    else this.#moveLeavingWhiteout(fromDir, old, toDir, fresh);
+  }
+
+  #moveLeavingWhiteout(fromDir: number, old: Uint8Array, toDir: number, fresh: Uint8Array): void {
+    try {
+      renameat2(fromDir, old, toDir, fresh, RENAME.WHITEOUT);
+    } catch (error) {
+      if (!(error instanceof ErrnoError) || error.errno !== errno.EINVAL) throw error;
+      // A filesystem that cannot: for a moment the lower's file is seen again.
+      renameat2(fromDir, old, toDir, fresh);
+      this.#union.upper.makeWhiteout(fromDir, old);
+    }
+  }
+
+  /** A folder that shows nothing may still hold whiteouts: then an empty opaque one takes its place. */
+  #emptyFolder(dir: number, name: Uint8Array): void {
+    const { upper } = this.#union;
+    const staged = upper.stagingName();
+    mkdirat(upper.staging, staged, 0o700);
+    upper.mark(upper.path({ dir: upper.staging, name: staged }), format.OPAQUE, YES);
+    renameat2(upper.staging, staged, dir, name, RENAME.EXCHANGE);
+    upper.discardFolder(staged);
+  }
+
+  #exchange(
+    from: Folder,
+    name: string,
+    source: Inode | LowerNode,
+    to: Folder,
+    newName: string,
+    target: Inode | LowerNode,
+  ): void {
+    const { upper } = this.#union;
+    const [first, second] = [this.#copyUp.any(source, METADATA), this.#copyUp.any(target, METADATA)];
+    this.#copyUp.folder(from);
+    this.#copyUp.folder(to);
+    const places = [
+      { inode: first, to: this.#state(to, newName) },
+      { inode: second, to: this.#state(from, name) },
+    ];
+    for (const { inode, to: state } of places) {
+      const moved = { isFolder: inode instanceof Folder, continues: inode.lower !== 0 };
+      const plan = planMove(moved, { upper: 'file', below: 'nothing' }, state);
+      if (plan.redirect) this.#copyUp.rememberOrigin(inode);
+      if (plan.opaque) upper.mark(upper.xattrTarget(inode), format.OPAQUE, YES);
+    }
+    renameat2(upper.dir(from), latin1Bytes(name), upper.dir(to), latin1Bytes(newName), RENAME.EXCHANGE);
+    this.#moved(first, from, name, to, newName);
+    this.#moved(second, to, newName, from, name);
+  }
+
+  #moved(inode: Inode, from: Folder, name: string, to: Folder, newName: string): void {
+    const { table } = this.#union;
+    if (inode instanceof Folder) {
+      table.place(inode, to, newName);
+      if (from === to) return;
+      if (from.subfolders > 0) from.subfolders--;
+      if (to.subfolders >= 0) to.subfolders++;
+      return;
+    }
+    table.addName(inode, to, newName);
+    if (from !== to || name !== newName) table.removeName(inode, from, name);
+  }
+}

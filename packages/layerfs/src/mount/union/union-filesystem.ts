@@ -1,0 +1,378 @@
+import { closeSync, fdatasync, fsync, fsyncSync, openSync, readFileSync, statfsSync, writeSync } from 'node:fs';
+import {
+  Attr,
+  FATTR,
+  FOPEN,
+  INIT,
+  type Caller,
+  type FileSystem,
+  type InitOptions,
+  type Reply,
+  type SetAttr,
+} from '@layerfs/fuse';
+import { ErrnoError, copyFileRangeAt, errno, fallocate, ioctl, syncfs } from '@layerfs/linux';
+import { S_IFDIR, S_IFLNK } from '../../core/tree/format.js';
+import { CAP, ProcessRights } from '../process.js';
+import type { BackingIds } from '../filesystem/backing.js';
+import { Content, withoutPrivileges } from './content.js';
+import { CopyUp } from './copy-up.js';
+import { Folder, type Inode } from './inodes.js';
+import { Listing } from './listing.js';
+import type { Lower, LowerNode } from './lower.js';
+import { Namespace } from './namespace.js';
+import { Union } from './union.js';
+import type { Upper } from './upper.js';
+import { Xattrs } from './xattrs.js';
+
+/** How a union is mounted. */
+export interface UnionOptions {
+  /** Ask the kernel for passthrough. */
+  readonly passthrough: boolean;
+  /** 2 when upper or the objects lie on a stacked filesystem. */
+  readonly maxStackDepth: number;
+  /** Nothing need survive a crash. */
+  readonly volatile: boolean;
+}
+
+/** Nobody but us changes the mount: seconds that the kernel may trust what it was told. */
+const LIFETIME = 10 * 365 * 86_400;
+const UTIME_NOW = 0x3fffffff;
+const UTIME_OMIT = 0x3ffffffe;
+const WRITE_KILL_SUIDGID = 4;
+/** One COPY_FILE_RANGE is answered after at most so many bytes: the caller goes on with the rest. */
+const MAX_COPY = 16 << 20;
+const FS_IOC_GETFLAGS = 0x80086601;
+
+/** A writable union as a file system: an upper folder over a lower. */
+export class UnionFileSystem implements FileSystem {
+  readonly init: InitOptions;
+  readonly #union: Union;
+  readonly #content: Content;
+  readonly #copyUp: CopyUp;
+  readonly #namespace: Namespace;
+  readonly #xattrs: Xattrs;
+  readonly #listing: Listing;
+  readonly #attr = new Attr();
+  readonly #volatile: boolean;
+
+  constructor(lower: Lower, upper: Upper, options: UnionOptions) {
+    this.#union = new Union(lower, upper);
+    this.#volatile = options.volatile;
+    this.#copyUp = new CopyUp(this.#union, !options.volatile);
+    this.#content = new Content(this.#union, this.#copyUp);
+    this.#namespace = new Namespace(this.#union, this.#copyUp, ownUmask());
+    this.#xattrs = new Xattrs(this.#union, this.#copyUp);
+    this.#listing = new Listing(this.#union, (node) => this.#lifetime(this.#union.nodeid(node), node));
+    this.init = {
+      capabilities: [
+        INIT.ASYNC_READ,
+        INIT.PARALLEL_DIROPS,
+        INIT.MAX_PAGES,
+        INIT.CACHE_SYMLINKS,
+        INIT.EXPLICIT_INVAL_DATA,
+        INIT.DO_READDIRPLUS,
+        INIT.ATOMIC_O_TRUNC,
+        INIT.HANDLE_KILLPRIV_V2,
+        INIT.POSIX_ACL,
+        INIT.DONT_MASK,
+        INIT.BIG_WRITES,
+        INIT.ALLOW_IDMAP,
+        ...(options.passthrough ? [INIT.PASSTHROUGH] : []),
+      ],
+      maxStackDepth: options.maxStackDepth,
+    };
+  }
+
+  /** To be called after INIT, before the first request. @param invalidate makes the kernel drop an inode's attributes */
+  serveWith(ids: BackingIds | undefined, invalidate: (nodeid: number) => void): void {
+    this.#content.serveWith(ids, invalidate);
+  }
+
+  destroy(): void {
+    this.#content.close();
+    this.#union.close();
+  }
+
+  #lifetime(nodeid: number, node: Inode | LowerNode): number {
+    if (typeof node === 'number') return LIFETIME;
+    // Writes by the kernel itself change it, and an old nodeid hears of nothing.
+    return node.writers > 0 || nodeid !== node.nodeid ? 0 : LIFETIME;
+  }
+
+  #entry(node: Inode | LowerNode, reply: Reply): void {
+    const nodeid = this.#union.nodeid(node);
+    this.#union.fill(node, this.#attr);
+    this.#union.table.looked(nodeid);
+    reply.entry(nodeid, this.#attr, LIFETIME, this.#lifetime(nodeid, node));
+  }
+
+  lookup(caller: Caller, name: string, reply: Reply): void {
+    if (name.length > 255) throw new ErrnoError(errno.ENAMETOOLONG, 'lookup');
+    const folder = this.#union.find(caller.nodeid);
+    if (this.#union.type(folder) !== S_IFDIR) throw new ErrnoError(errno.ENOTDIR, 'lookup');
+    const node = this.#union.lookup(folder, name);
+    if (node === undefined) reply.negative(LIFETIME);
+    else this.#entry(node, reply);
+  }
+
+  forget(nodeid: number, count: number): void {
+    this.#union.table.forget(nodeid, count);
+  }
+
+  getattr(caller: Caller, _fh: number | undefined, reply: Reply): void {
+    this.#attributes(caller.nodeid, this.#union.find(caller.nodeid), reply);
+  }
+
+  #attributes(nodeid: number, node: Inode | LowerNode, reply: Reply): void {
+    this.#union.fill(node, this.#attr);
+    reply.attr(this.#attr, this.#lifetime(nodeid, node));
+  }
+
+  setattr(caller: Caller, changes: SetAttr, reply: Reply): void {
+    const { valid } = changes;
+    const { nodeid } = caller;
+    let node = this.#union.find(nodeid);
+    if ((valid & FATTR.SIZE) !== 0) node = this.#truncate(nodeid, node, changes);
+    const inode = this.#copyUp.any(node, { data: false });
+    const { upper } = this.#union;
+    // Nothing at all is what comes of chown(path, -1, -1), which takes set-user-ID away like any other.
+    if (valid === 0 && (upper.stat(inode).mode & 0o6000) !== 0) upper.chown(inode, -1, -1);
+    if ((valid & (FATTR.UID | FATTR.GID)) !== 0) {
+      upper.chown(inode, (valid & FATTR.UID) === 0 ? -1 : changes.uid, (valid & FATTR.GID) === 0 ? -1 : changes.gid);
+    }
+    if ((valid & FATTR.MODE) !== 0) upper.chmod(inode, changes.mode & 0o7777);
+    else if ((valid & FATTR.KILL_SUIDGID) !== 0) this.#dropPrivileges(inode, caller.pid);
+    if ((valid & (FATTR.ATIME | FATTR.MTIME)) !== 0) {
+      upper.utimens(
+        inode,
+        time(valid, FATTR.ATIME, FATTR.ATIME_NOW, changes.atimeSec, changes.atimeNsec),
+        time(valid, FATTR.MTIME, FATTR.MTIME_NOW, changes.mtimeSec, changes.mtimeNsec),
+      );
+    }
+    this.#attributes(nodeid, inode, reply);
+  }
+
+  #truncate(nodeid: number, node: Inode | LowerNode, { valid, size }: SetAttr): Inode {
+    this.#union.fill(node, this.#attr);
+    const before = this.#attr.size;
+    const inode = this.#content.forWriting(nodeid, node, Math.min(size, before));
+    // truncate(2) to the same size changes no time, ftruncate(2) does.
+    if ((valid & FATTR.FH) !== 0 || size !== before) this.#content.truncate(inode, size);
+    return inode;
+  }
+
+  #dropPrivileges(inode: Inode, pid: number): void {
+    const { mode, gid } = this.#union.upper.stat(inode);
+    const without = withoutPrivileges(mode, () => {
+      const rights = new ProcessRights(pid);
+      return rights.has(CAP.FSETID) || rights.inGroup(gid);
+    });
+    if (without !== mode) this.#union.upper.chmod(inode, without & 0o7777);
+  }
+
+  /** For writes of which the kernel does not say whether they take privileges away: not those of who may set them. */
+  #writtenBy(caller: Caller, nodeid: number): void {
+    const node = this.#union.find(nodeid);
+    if (typeof node === 'number' || (this.#union.upper.stat(node).mode & 0o6000) === 0) return;
+    if (!new ProcessRights(caller.pid).has(CAP.FSETID)) this.#dropPrivileges(node, caller.pid);
+  }
+
+  readlink(caller: Caller, reply: Reply): void {
+    const node = this.#union.find(caller.nodeid);
+    if (this.#union.type(node) !== S_IFLNK) throw new ErrnoError(errno.EINVAL, 'readlink');
+    if (typeof node !== 'number' && node.upper) reply.data(this.#union.upper.readlink(node));
+    else reply.data(this.#union.lower.readlink(typeof node === 'number' ? node : node.lower));
+  }
+
+  symlink(caller: Caller, name: string, target: string, reply: Reply): void {
+    this.#entry(this.#namespace.symlink(this.#union.folder(caller.nodeid), name, target, caller), reply);
+  }
+
+  mknod(caller: Caller, name: string, mode: number, rdev: number, umask: number, reply: Reply): void {
+    const maker = { caller, mode, umask };
+    this.#entry(this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, rdev), reply);
+  }
+
+  mkdir(caller: Caller, name: string, mode: number, umask: number, reply: Reply): void {
+    this.#entry(this.#namespace.mkdir(this.#union.folder(caller.nodeid), name, { caller, mode, umask }), reply);
+  }
+
+  unlink(caller: Caller, name: string, reply: Reply): void {
+    this.#namespace.unlink(this.#union.folder(caller.nodeid), name);
+    reply.ok();
+  }
+
+  rmdir(caller: Caller, name: string, reply: Reply): void {
+    this.#namespace.rmdir(this.#union.folder(caller.nodeid), name);
+    reply.ok();
+  }
+
+  rename(caller: Caller, name: string, newParent: number, newName: string, flags: number, reply: Reply): void {
+    const [from, to] = [this.#union.folder(caller.nodeid), this.#union.folder(newParent)];
+    this.#namespace.rename(from, name, to, newName, flags);
+    reply.ok();
+  }
+
+  link(caller: Caller, nodeid: number, newName: string, reply: Reply): void {
+    const inode = this.#namespace.link(this.#union.find(nodeid), this.#union.folder(caller.nodeid), newName);
+    this.#entry(inode, reply);
+  }
+
+  open(caller: Caller, flags: number, kill: boolean, reply: Reply): void {
+    const opened = this.#content.open(caller.nodeid, flags);
+    if (kill) this.#dropPrivileges(this.#union.find(caller.nodeid) as Inode, caller.pid);
+    reply.open(opened.fh, opened.flags, opened.id);
+  }
+
+  create(caller: Caller, name: string, flags: number, mode: number, umask: number, reply: Reply): void {
+    const maker = { caller, mode, umask };
+    const inode = this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, 0);
+    this.#created(inode, flags, reply);
+  }
+
+  tmpfile(caller: Caller, flags: number, mode: number, umask: number, reply: Reply): void {
+    const folder = this.#union.folder(caller.nodeid);
+    this.#created(this.#namespace.tmpfile(folder, { caller, mode, umask }), flags, reply);
+  }
+
+  #created(inode: Inode, flags: number, reply: Reply): void {
+    const { fh, flags: how, id } = this.#content.open(inode.nodeid, flags);
+    this.#union.fill(inode, this.#attr);
+    this.#union.table.looked(inode.nodeid);
+    reply.create(inode.nodeid, this.#attr, LIFETIME, this.#lifetime(inode.nodeid, inode), fh, how, id);
+  }
+
+  read(_caller: Caller, fh: number, offset: number, size: number, reply: Reply): void {
+    this.#content.read(fh, offset, size, reply);
+  }
+
+  write(caller: Caller, fh: number, offset: number, data: Uint8Array, flags: number, reply: Reply): void {
+    const fd = this.#content.descriptor(fh);
+    for (let done = 0; done < data.length;) done += writeSync(fd, data, done, data.length - done, offset + done);
+    if ((flags & WRITE_KILL_SUIDGID) !== 0) this.#dropPrivileges(this.#union.find(caller.nodeid) as Inode, caller.pid);
+    reply.written(data.length);
+  }
+
+  release(_caller: Caller, fh: number, _flags: number, reply: Reply): void {
+    this.#content.release(fh);
+    reply.ok();
+  }
+
+  fsync(_caller: Caller, fh: number, dataOnly: boolean, reply: Reply): void {
+    const fd = this.#content.descriptor(fh);
+    if (this.#volatile || fd < 0) return reply.ok();
+    // Waits for the disk: others are served meanwhile.
+    const later = reply.defer();
+    (dataOnly ? fdatasync : fsync)(fd, (error) => {
+      if (error === null) later.ok();
+      else later.error(-(error.errno ?? -errno.EIO));
+    });
+  }
+
+  opendir(caller: Caller, _flags: number, reply: Reply): void {
+    if (this.#union.type(this.#union.find(caller.nodeid)) !== S_IFDIR) throw new ErrnoError(errno.ENOTDIR, 'opendir');
+    reply.open(this.#listing.open(), FOPEN.CACHE_DIR | FOPEN.KEEP_CACHE);
+  }
+
+  readdir(caller: Caller, fh: number, offset: number, size: number, reply: Reply): void {
+    this.#listing.read(caller.nodeid, fh, offset, size, false, reply);
+  }
+
+  readdirplus(caller: Caller, fh: number, offset: number, size: number, reply: Reply): void {
+    this.#listing.read(caller.nodeid, fh, offset, size, true, reply);
+  }
+
+  releasedir(_caller: Caller, fh: number, _flags: number, reply: Reply): void {
+    this.#listing.release(fh);
+    reply.ok();
+  }
+
+  fsyncdir(caller: Caller, _fh: number, _dataOnly: boolean, reply: Reply): void {
+    const node = this.#union.find(caller.nodeid);
+    if (!this.#volatile && node instanceof Folder && node.upper) {
+      const fd = openSync(`/proc/self/fd/${this.#union.upper.dir(node)}/.`, 'r');
+      try {
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+    }
+    reply.ok();
+  }
+
+  statfs(_caller: Caller, reply: Reply): void {
+    const { bsize, blocks, bfree, bavail, files, ffree } = statfsSync(`/proc/self/fd/${this.#union.upper.root}/.`);
+    reply.statfs({ bsize, blocks, bfree, bavail, files, ffree, namelen: 255 });
+  }
+
+  setxattr(caller: Caller, name: string, value: Uint8Array, flags: number, reply: Reply): void {
+    this.#xattrs.set(this.#union.find(caller.nodeid), name, value, flags);
+    reply.ok();
+  }
+
+  getxattr(caller: Caller, name: string, size: number, reply: Reply): void {
+    reply.xattr(this.#xattrs.get(this.#union.find(caller.nodeid), name), size);
+  }
+
+  listxattr(caller: Caller, size: number, reply: Reply): void {
+    reply.xattr(this.#xattrs.list(this.#union.find(caller.nodeid), caller.pid), size);
+  }
+
+  removexattr(caller: Caller, name: string, reply: Reply): void {
+    this.#xattrs.remove(this.#union.find(caller.nodeid), name);
+    reply.ok();
+  }
+
+  fallocate(caller: Caller, fh: number, offset: number, length: number, mode: number, reply: Reply): void {
+    fallocate(this.#content.descriptor(fh), mode, offset, length);
+    this.#writtenBy(caller, caller.nodeid);
+    reply.ok();
+  }
+
+  lseek(_caller: Caller, fh: number, offset: number, whence: number, reply: Reply): void {
+    reply.offset(this.#content.seek(fh, offset, whence));
+  }
+
+  copyFileRange(
+    caller: Caller,
+    fh: number,
+    offset: number,
+    toNodeid: number,
+    toFh: number,
+    toOffset: number,
+    length: number,
+    reply: Reply,
+  ): void {
+    const from = this.#content.descriptor(fh);
+    if (from < 0) return reply.written(0);
+    const to = this.#content.descriptor(toFh);
+    const count = copyFileRangeAt(from, offset, to, toOffset, Math.min(length, MAX_COPY));
+    this.#writtenBy(caller, toNodeid);
+    reply.written(count);
+  }
+
+  ioctl(caller: Caller, fh: number, command: number, _data: Uint8Array, _outSize: number, reply: Reply): void {
+    if (command !== FS_IOC_GETFLAGS) throw new ErrnoError(errno.ENOTTY, 'ioctl');
+    const out = new Uint8Array(4);
+    const node = this.#union.find(caller.nodeid);
+    const fd = this.#union.type(node) === S_IFDIR ? -1 : this.#content.descriptor(fh);
+    if (fd >= 0) ioctl(fd, FS_IOC_GETFLAGS, out);
+    reply.ioctl(0, out);
+  }
+
+  syncfs(_caller: Caller, reply: Reply): void {
+    if (!this.#volatile) syncfs(this.#union.upper.root);
+    reply.ok();
+  }
+}
+
+function time(valid: number, set: number, now: number, sec: number, nsec: number): { sec: number; nsec: number } {
+  if ((valid & set) === 0) return { sec: 0, nsec: UTIME_OMIT };
+  return (valid & now) !== 0 ? { sec: 0, nsec: UTIME_NOW } : { sec, nsec };
+}
+
+/** This process's umask; asking by `process.umask()` would change it for a moment. */
+function ownUmask(): number {
+  const match = /^Umask:\s*([0-7]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'));
+  return match === null ? 0o022 : Number.parseInt(match[1], 8);
+}

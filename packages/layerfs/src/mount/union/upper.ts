@@ -1,0 +1,325 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { LRUCache } from 'lru-cache';
+import {
+  AT,
+  AT_FDCWD,
+  DT,
+  ErrnoError,
+  O,
+  close,
+  errno,
+  fchmodat,
+  fchownat,
+  getXattr,
+  linkat,
+  listXattrs,
+  makedev,
+  mkdirat,
+  mknodat,
+  openat,
+  readDirents,
+  readlinkat,
+  removeXattr,
+  setXattr,
+  statx,
+  tryFlock,
+  LOCK,
+  unlinkat,
+  renameat2,
+  utimensat,
+  type Statx,
+  type Time,
+} from '@layerfs/linux';
+import { latin1Bytes } from '../../core/bytes.js';
+import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
+import * as format from '../../core/overlay/format.js';
+import type { Folder, Inode } from './inodes.js';
+
+/** Folders of upper kept open. */
+const MAX_FOLDERS = 512;
+const STAGING = 'layerfs';
+const WHITEOUT = 'whiteout';
+
+/** A name in an open folder. */
+export interface Place {
+  readonly dir: number;
+  readonly name: Uint8Array;
+}
+
+/** An entry of an upper folder, as it lies on disk. */
+export interface UpperEntry {
+  /** Bytes as latin1. */
+  readonly name: string;
+  readonly isFolder: boolean;
+  readonly isWhiteout: boolean;
+}
+
+/**
+ * The upper and work folders on disk. Everything is reached from an open folder by one name, which is never followed when
+ * it is a symbolic link: nothing that lies in upper can lead out of it.
+ */
+export class Upper {
+  readonly #root: number;
+  readonly #work: number;
+  readonly #lock: number;
+  readonly staging: number;
+  readonly xattrClass: format.XattrClass;
+  readonly #folders: LRUCache<Folder, number>;
+  #sequence = 0;
+  #haveWhiteout = false;
+
+  /**
+   * @param upper folder in overlayfs format
+   * @param work folder on the same filesystem; what an earlier mount left in it is removed
+   * @throws ErrnoError EBUSY when another mount uses them, EXDEV when they lie on different filesystems
+   */
+  constructor(upper: string, work: string, xattrClass: format.XattrClass) {
+    this.xattrClass = xattrClass;
+    const flags = O.RDONLY | O.DIRECTORY;
+    this.#root = openat(AT_FDCWD, upper, flags);
+    this.#work = openat(AT_FDCWD, work, flags);
+    this.#lock = this.#work;
+    if (!tryFlock(this.#lock, LOCK.EX)) throw new ErrnoError(errno.EBUSY, 'work folder', work);
+    const [a, b] = [statx(this.#root, '', AT.EMPTY_PATH), statx(this.#work, '', AT.EMPTY_PATH)];
+    if (a.devMajor !== b.devMajor || a.devMinor !== b.devMinor) throw new ErrnoError(errno.EXDEV, 'work folder', work);
+    rmSync(`${work}/${STAGING}`, { recursive: true, force: true });
+    mkdirat(this.#work, STAGING, 0o700);
+    this.staging = openat(this.#work, STAGING, flags | O.NOFOLLOW);
+    this.#folders = new LRUCache({ max: MAX_FOLDERS, dispose: (fd) => close(fd) });
+  }
+
+  close(): void {
+    this.#folders.clear();
+    for (const fd of [this.staging, this.#work, this.#root]) close(fd);
+  }
+
+  /** A descriptor of the upper folder itself, for syncfs and statfs. */
+  get root(): number {
+    return this.#root;
+  }
+
+  /** An O_PATH descriptor of a folder that exists in upper; good until many others are asked for. */
+  dir(folder: Folder): number {
+    if (folder.parent === undefined) {
+      if (folder.orphan >= 0) return folder.orphan;
+      if (folder.removed) throw new ErrnoError(errno.ENOENT, 'removed folder');
+      return this.#root;
+    }
+    let fd = this.#folders.get(folder);
+    if (fd === undefined) {
+      fd = openat(this.dir(folder.parent), latin1Bytes(folder.name), O.PATH | O.DIRECTORY | O.NOFOLLOW);
+      this.#folders.set(folder, fd);
+    }
+    return fd;
+  }
+
+  readlink(inode: Inode): Uint8Array {
+    const { dir, name } = this.place(inode);
+    return readlinkat(dir, name);
+  }
+
+  /** Opens a file of upper. */
+  open(inode: Inode, flags: number): number {
+    const place = this.place(inode);
+    return place.name.length > 0
+      ? openat(place.dir, place.name, flags | O.NOFOLLOW)
+      : openat(AT_FDCWD, this.path(place), flags);
+  }
+
+  /** Closes what is kept open of a folder. */
+  forget(folder: Folder): void {
+    this.#folders.delete(folder);
+  }
+
+  /** Where a file of upper lies. */
+  place(inode: Inode | Folder): Place {
+    if ('subfolders' in inode) {
+      if (inode.parent !== undefined) return { dir: this.dir(inode.parent), name: latin1Bytes(inode.name) };
+      return { dir: this.dir(inode), name: NOTHING };
+    }
+    const at = inode.names.at(-1);
+    if (at !== undefined) return { dir: this.dir(at.folder), name: latin1Bytes(at.name) };
+    if (inode.orphan < 0) throw new ErrnoError(errno.ESTALE, 'upper file');
+    return { dir: inode.orphan, name: NOTHING };
+  }
+
+  /** The place as one path, for calls that take no folder. The last name is not followed; an orphan's is to be. */
+  path(place: Place): Uint8Array {
+    const { dir, name } = place;
+    return Buffer.concat([Buffer.from(`/proc/self/fd/${dir}${name.length > 0 ? '/' : ''}`), name]);
+  }
+
+  /** What calls on extended attributes take for a file. */
+  xattrTarget(inode: Inode): Uint8Array | number {
+    const place = this.place(inode);
+    return place.name.length > 0 ? this.path(place) : place.dir;
+  }
+
+  /** Keeps a file or folder within reach whose last name is about to go. */
+  keep(inode: Inode): void {
+    if (inode.orphan >= 0) return;
+    const { dir, name } = this.place(inode);
+    const open = inode.type === S_IFREG || inode.type === S_IFDIR ? O.RDONLY | O.NONBLOCK : O.PATH;
+    inode.orphan = openat(dir, name, open | O.NOFOLLOW);
+  }
+
+  chmod(inode: Inode, mode: number): void {
+    const place = this.place(inode);
+    if (place.name.length > 0) fchmodat(place.dir, place.name, mode);
+    else fchmodat(AT_FDCWD, this.path(place), mode);
+  }
+
+  /** Owner and group; -1 leaves one as it is. */
+  chown(inode: Inode, uid: number, gid: number): void {
+    const { dir, name } = this.place(inode);
+    fchownat(dir, name, uid, gid, AT.SYMLINK_NOFOLLOW | (name.length === 0 ? AT.EMPTY_PATH : 0));
+  }
+
+  utimens(inode: Inode, atime: Time, mtime: Time): void {
+    const place = this.place(inode);
+    if (place.name.length > 0) utimensat(place.dir, place.name, atime, mtime);
+    else utimensat(AT_FDCWD, this.path(place), atime, mtime, 0);
+  }
+
+  stat(inode: Inode): Statx {
+    const { dir, name } = this.place(inode);
+    return name.length === 0 ? statx(dir, '', AT.EMPTY_PATH) : statx(dir, name, AT.SYMLINK_NOFOLLOW);
+  }
+
+  /** What a name is in a folder of upper; undefined when there is none. */
+  entry(folder: Folder, name: string): Statx | undefined {
+    try {
+      return statx(this.dir(folder), latin1Bytes(name), AT.SYMLINK_NOFOLLOW);
+    } catch (error) {
+      if (error instanceof ErrnoError && error.errno === errno.ENOENT) return undefined;
+      throw error;
+    }
+  }
+
+  isWhiteout(stat: Statx): boolean {
+    return (stat.mode & S_IFMT) === S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0;
+  }
+
+  /** All entries of a folder. Looking does not change its time of access. */
+  list(folder: Folder): UpperEntry[] {
+    const dir = this.dir(folder);
+    const fd = openForListing(dir);
+    const entries: UpperEntry[] = [];
+    try {
+      readDirents(fd, (name, type) => {
+        const stat =
+          type === DT.CHR || type === DT.UNKNOWN ? statx(dir, latin1Bytes(name), AT.SYMLINK_NOFOLLOW) : undefined;
+        entries.push({
+          name,
+          isFolder: stat === undefined ? type === DT.DIR : (stat.mode & S_IFMT) === S_IFDIR,
+          isWhiteout: stat !== undefined && this.isWhiteout(stat),
+        });
+      });
+    } finally {
+      close(fd);
+    }
+    return entries;
+  }
+
+  // The union's own attributes.
+
+  mark(target: Uint8Array | number, attribute: string, value: Uint8Array): void {
+    setXattr(target, `${this.xattrClass}.${attribute}`, value);
+  }
+
+  unmark(target: Uint8Array | number, attribute: string): void {
+    try {
+      removeXattr(target, `${this.xattrClass}.${attribute}`);
+    } catch (error) {
+      if (!(error instanceof ErrnoError) || error.errno !== errno.ENODATA) throw error;
+    }
+  }
+
+  /** Which of the union's own attributes a file has, without the class. */
+  marks(target: Uint8Array): ReadonlySet<string> {
+    let names: string[];
+    try {
+      names = listXattrs(target);
+    } catch (error) {
+      if (error instanceof ErrnoError && (error.errno === errno.ENOTSUP || error.errno === errno.EPERM))
+        return NO_MARKS;
+      throw error;
+    }
+    if (names.length === 0) return NO_MARKS;
+    const prefix = `${this.xattrClass}.`;
+    return new Set(names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length)));
+  }
+
+  marked(target: Uint8Array | number, attribute: string): Uint8Array | undefined {
+    try {
+      return getXattr(target, `${this.xattrClass}.${attribute}`);
+    } catch (error) {
+      // No such class on this filesystem or this kind of file: then nothing is marked.
+      if (error instanceof ErrnoError && (error.errno === errno.ENOTSUP || error.errno === errno.EPERM))
+        return undefined;
+      throw error;
+    }
+  }
+
+  // What is made in the staging folder first.
+
+  /** A name in the staging folder that nothing has. */
+  stagingName(): Uint8Array {
+    return latin1Bytes(`${this.#sequence++}`);
+  }
+
+  /** Puts a whiteout where nothing is. */
+  makeWhiteout(dir: number, name: Uint8Array): void {
+    for (;;) {
+      if (!this.#haveWhiteout) {
+        mknodat(this.staging, WHITEOUT, S_IFCHR, makedev(0, 0));
+        this.#haveWhiteout = true;
+      }
+      try {
+        // One inode for all of them.
+        linkat(this.staging, WHITEOUT, dir, name);
+        return;
+      } catch (error) {
+        if (!(error instanceof ErrnoError) || error.errno !== errno.EMLINK) throw error;
+        unlinkat(this.staging, WHITEOUT);
+        this.#haveWhiteout = false;
+      }
+    }
+  }
+
+  /** Puts a whiteout in the place of a file, in one step. */
+  replaceByWhiteout(dir: number, name: Uint8Array): void {
+    const staged = this.stagingName();
+    this.makeWhiteout(this.staging, staged);
+    renameat2(this.staging, staged, dir, name);
+  }
+
+  /** Removes a staged file. */
+  discard(staged: Uint8Array): void {
+    unlinkat(this.staging, staged);
+  }
+
+  /** Removes a staged folder that holds nothing but whiteouts. */
+  discardFolder(staged: Uint8Array): void {
+    const fd = openat(this.staging, staged, O.PATH | O.DIRECTORY | O.NOFOLLOW);
+    try {
+      for (const name of readdirSync(`/proc/self/fd/${fd}/.`, 'latin1')) unlinkat(fd, latin1Bytes(name));
+    } finally {
+      close(fd);
+    }
+    unlinkat(this.staging, staged, AT.REMOVEDIR);
+  }
+}
+
+function openForListing(dir: number): number {
+  try {
+    return openat(dir, '.', O.RDONLY | O.DIRECTORY | O.NOATIME);
+  } catch (error) {
+    // Only the owner may ask for that.
+    if (!(error instanceof ErrnoError) || error.errno !== errno.EPERM) throw error;
+    return openat(dir, '.', O.RDONLY | O.DIRECTORY);
+  }
+}
+
+const NOTHING = new Uint8Array();
+const NO_MARKS: ReadonlySet<string> = new Set();
