@@ -2,7 +2,7 @@
  * The command line of fuse-overlayfs, as podman, buildah and mount(8) write it. Pure: nothing is opened or printed here.
  * An option that is not known is no error, so that storage.conf may say what only the kernel's overlayfs understands.
  */
-import { parseIdRanges, type IdRange } from './id-map.js';
+import { parseIdRanges, type IdRange } from 'layerfs/folders';
 import { splitOptions, unescaped, unquoted } from './split.js';
 
 /** What is to be mounted, and how. Paths as given: relative ones belong to the current folder. */

@@ -54,7 +54,9 @@ export function mountKernel(options: MountOptions): number {
     const flags =
       (options.readOnly === true ? MS.RDONLY : 0) |
       (options.noSetuid === true ? MS.NOSUID : 0) |
-      (options.noDevices === true ? MS.NODEV : 0);
+      (options.noDevices === true ? MS.NODEV : 0) |
+      (options.noExec === true ? MS.NOEXEC : 0) |
+      (options.noAtime === true ? MS.NOATIME : 0);
     mount(options.fsname, options.mountpoint, `fuse.${options.subtype}`, flags, data.join(','));
     return fd;
   } catch (error) {

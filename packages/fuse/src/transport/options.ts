@@ -12,6 +12,8 @@ export interface MountOptions {
   readonly defaultPermissions?: boolean;
   readonly noSetuid?: boolean;
   readonly noDevices?: boolean;
+  readonly noExec?: boolean;
+  readonly noAtime?: boolean;
   /** Mode of the root inode with its type; a folder unless told. */
   readonly rootMode?: number;
 }

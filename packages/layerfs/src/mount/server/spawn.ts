@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { LayerfsError, type LayerfsErrorCode } from '../../core/error.js';
 import type { MountInfo } from '../registry/registry.js';
-import type { ServePlan, ServeReport } from './plan.js';
+import type { ServePlan } from './plan.js';
 
 // Measured on a walk over 100,000 entries: a small young generation and no helper threads save memory and cost no
 // speed here; without optimising compiler it would be a fifth slower.
@@ -23,10 +23,25 @@ const NODE_FLAGS = [
  * @throws LayerfsError with the server's own reason
  */
 export async function spawnPlan(plan: ServePlan, signal?: AbortSignal): Promise<MountInfo> {
-  const main = fileURLToPath(new URL('main.js', import.meta.url));
+  const { ref, mountpoint } = plan.info;
+  const { ready } = await spawnServerProcess('main.js', [ref, mountpoint], plan, signal);
+  return ready as MountInfo;
+}
+
+/**
+ * Starts a server process and waits for its report.
+ * @param labels only for those who look at `ps`
+ * @throws LayerfsError with the server's own reason
+ */
+export async function spawnServerProcess(
+  main: string,
+  labels: readonly string[],
+  plan: unknown,
+  signal?: AbortSignal,
+): Promise<{ readonly ready: unknown; readonly child: ChildProcess }> {
+  const file = fileURLToPath(new URL(main, import.meta.url));
   const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...environment } = process.env;
-  // The last two arguments are only for those who look at `ps`.
-  const child = spawn(process.execPath, [...NODE_FLAGS, main, plan.info.ref, plan.info.mountpoint], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, file, ...labels], {
     cwd: '/',
     detached: true,
     env: { ...environment, UV_THREADPOOL_SIZE: '1' },
@@ -46,7 +61,7 @@ export async function spawnPlan(plan: ServePlan, signal?: AbortSignal): Promise<
   if (reported === '') {
     throw new LayerfsError('internal', `The server ended before its mount was ready: ${complained.trim()}`);
   }
-  const message = JSON.parse(reported) as ServeReport;
-  if ('ready' in message) return message.ready;
+  const message = JSON.parse(reported) as { ready: unknown } | { failed: { code: string; message: string } };
+  if ('ready' in message) return { ready: message.ready, child };
   throw new LayerfsError(message.failed.code as LayerfsErrorCode, message.failed.message);
 }

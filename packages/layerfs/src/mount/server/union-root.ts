@@ -31,7 +31,7 @@ export function openUnion(tree: Tree, objects: OpenedObjects, plan: WritablePlan
   return {
     fs,
     serve(connection) {
-      const reason = whyNot(connection, objects, plan.upper);
+      const reason = objects.readOnly ? whyNotUpper(connection, plan.upper) : objects.reason;
       const ids = {
         open: (fd: number): number => connection.openBacking(fd),
         close: (id: number): void => connection.closeBacking(id),
@@ -60,8 +60,8 @@ function openUpper({ upper, work }: WritablePlan): Upper {
   }
 }
 
-function whyNot(connection: Connection, objects: OpenedObjects, upper: string): string | undefined {
-  if (!objects.readOnly) return objects.reason;
+/** Why files of an upper folder cannot be passed through; undefined: they can. To be asked after INIT. */
+export function whyNotUpper(connection: Connection, upper: string): string | undefined {
   if (!connection.passthrough) return 'This kernel has no FUSE passthrough (Linux 6.9 brought it).';
   let fd = -1;
   try {

@@ -209,10 +209,10 @@ export class CopyUp {
 
   /** Owner, mode, attributes and times of a lower file, set on what is staged. Owner first: it takes set-user-ID away. */
   #attributes(node: LowerNode, dir: number, name: Uint8Array, path: Uint8Array, ino: number): void {
-    const { lower } = this.#union;
+    const { lower, upper } = this.#union;
     lower.fill(node, this.#attr);
     const { uid, gid, mode, atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.#attr;
-    fchownat(dir, name, uid, gid);
+    fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
     if ((mode & S_IFMT) !== S_IFLNK) fchmodat(dir, name, mode & 0o7777);
     for (const [attribute, value] of lower.xattrs(node)) setXattr(path, attribute, value);
     const origin = Buffer.alloc(8);

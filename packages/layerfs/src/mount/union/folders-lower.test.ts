@@ -1,79 +1,32 @@
-import { execFileSync } from 'node:child_process';
 import {
   closeSync,
+  existsSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterAll, describe, expect, it, type TestContext } from 'vitest';
-import { Attr } from '@layerfs/fuse';
-import { AT_FDCWD, DT, ErrnoError, O, close, mkdirat, mknodat, openat, setXattr } from '@layerfs/linux';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { AT_FDCWD, DT, ErrnoError, O, close, mkdirat, openat } from '@layerfs/linux';
 import { FoldersLower, type FoldersLowerOptions } from './folders-lower.js';
 import { listingOf } from './folders-listing.test-support.js';
+import { Stacks, attr, find, mark, needRoot } from './folders-stacks.test-support.js';
 
 const ROOT = 1;
-const S_IFCHR = 0o020000;
-const root = mkdtempSync(join(tmpdir(), 'layerfs-folders-'));
-const opened: FoldersLower[] = [];
-let count = 0;
-afterAll(() => {
-  for (const lower of opened) lower.close();
-  // Node's rm goes by paths, which some of these are too deep for.
-  execFileSync('rm', ['-rf', root]);
-});
-
-/** A layer: paths that end in a slash are folders, `-> ` is a link, all else content. */
-function layer(files: Record<string, string>): string {
-  const folder = join(root, `layer${String(count++)}`);
-  mkdirSync(folder);
-  for (const [path, content] of Object.entries(files)) {
-    const full = join(folder, path);
-    mkdirSync(path.endsWith('/') ? full : dirname(full), { recursive: true });
-    if (path.endsWith('/')) continue;
-    if (content.startsWith('-> ')) symlinkSync(content.slice(3), full);
-    else writeFileSync(full, content);
-  }
-  return folder;
-}
-
-/** The stack, topmost first. */
-function stack(folders: string[], options: Partial<FoldersLowerOptions> = {}): FoldersLower {
-  const lower = new FoldersLower({ folders, ...options });
-  opened.push(lower);
-  return lower;
-}
+const stacks = new Stacks();
+const { root } = stacks;
+afterAll(() => stacks.remove());
+const layer = (files: Record<string, string>): string => stacks.layer(files);
+const stack = (folders: string[], options: Partial<FoldersLowerOptions> = {}): FoldersLower =>
+  stacks.open(folders, options);
 
 function merged(...layers: Record<string, string>[]): string[] {
   return listingOf(stack(layers.map(layer)));
-}
-
-function attr(lower: FoldersLower, node: number): Attr {
-  const filled = new Attr();
-  lower.fill(node, filled);
-  return filled;
-}
-
-function find(lower: FoldersLower, path: string): number {
-  let node = ROOT;
-  for (const name of path.split('/')) if (node !== 0) node = lower.lookup(node, name);
-  return node;
-}
-
-function needRoot(context: TestContext): void {
-  if (process.geteuid?.() === 0) return;
-  console.warn(`skipped: ${context.task.name}: needs root`);
-  context.skip('needs root');
-}
-
-function mark(path: string, name: string, value = ''): void {
-  setXattr(path, name, Buffer.from(value));
 }
 
 describe('merging', () => {
@@ -160,6 +113,27 @@ describe('attributes', () => {
     expect(attr(lower, find(lower, 'd'))).toMatchObject({ ino: statSync(join(top, 'd')).ino, nlink: 3 });
     expect(attr(lower, find(lower, 'f'))).toMatchObject({ nlink: 3 });
     expect(lower.inoLimit).toBeGreaterThan(real.ino);
+  });
+
+  it('have distinct inode numbers on several devices, the same whatever the order of layers', (context) => {
+    if (!existsSync('/dev/shm') || statSync('/dev/shm').dev === statSync(root).dev) {
+      console.warn(`skipped: ${context.task.name}: there is no second device`);
+      context.skip('there is no second device');
+    }
+    const other = mkdtempSync('/dev/shm/layerfs-folders-');
+    try {
+      writeFileSync(join(other, 'b'), 'b');
+      const low = layer({ a: 'a' });
+      const numbers = (lower: FoldersLower): number[] => ['a', 'b'].map((name) => attr(lower, find(lower, name)).ino);
+      const [a, b] = numbers(stack([low, other]));
+      expect(numbers(stack([other, low]))).toEqual([a, b]);
+      const above = stack([other], { upper: low });
+      expect(attr(above, find(above, 'b')).ino).toBe(b);
+      expect([a % 2 ** 44, b % 2 ** 44]).toEqual([statSync(join(low, 'a')).ino, statSync(join(other, 'b')).ino]);
+      expect(Math.floor(a / 2 ** 44) + Math.floor(b / 2 ** 44)).toBe(1);
+    } finally {
+      rmSync(other, { recursive: true });
+    }
   });
 
   it('show owners through the functions given', () => {
@@ -294,105 +268,3 @@ function openDescriptors(): number {
   close(fd);
   return open;
 }
-
-describe('marks of kernel overlayfs', () => {
-  it('0:0 devices hide, other devices do not', (context) => {
-    needRoot(context);
-    const top = layer({});
-    mknodat(AT_FDCWD, join(top, 'a'), S_IFCHR, 0n);
-    mknodat(AT_FDCWD, join(top, 'null'), S_IFCHR | 0o666, 0x103n);
-    const lower = stack([top, layer({ a: '1', b: '2' })]);
-    expect([lower.lookup(ROOT, 'a'), lower.lookup(ROOT, 'none')]).toEqual([0, 0]);
-    expect(attr(lower, lower.lookup(ROOT, 'null')).rdev).toBe(0x103);
-    expect(listingOf(lower)).toEqual(['b 2', 'null chr']);
-  });
-
-  it.each(['trusted', 'user'])('%s.overlay: opaque, whiteout', (kind) => {
-    if (kind === 'trusted' && process.geteuid?.() !== 0) {
-      console.warn('skipped: trusted.overlay: opaque, whiteout: needs root');
-      return;
-    }
-    const top = layer({ 'y/a': '1', 'x/b': '', 'x/d': 'not empty', 'x/e': '', 'plain/c': '' });
-    mark(join(top, 'y'), `${kind}.overlay.opaque`, 'y');
-    mark(join(top, 'x'), `${kind}.overlay.opaque`, 'x');
-    for (const path of ['x/b', 'x/d', 'plain/c']) mark(join(top, path), `${kind}.overlay.whiteout`);
-    const low = layer({ 'y/no': '', 'x/b': 'no', 'x/c': 'yes', 'x/d': 'no', 'plain/d': 'yes' });
-    const shows = ['plain/', 'plain/c ', 'plain/d yes', 'x/', 'x/c yes', 'x/d not empty', 'x/e ', 'y/', 'y/a 1'];
-    expect(listingOf(stack([top, low]))).toEqual(shows);
-    const lower = stack([top, low]);
-    expect(['x/b', 'y/no'].map((path) => find(lower, path))).toEqual([0, 0]);
-  });
-
-  it('redirects lead to other folders of lower layers, absolute or beside', () => {
-    const top = layer({ 'a/': '', 'sub/b/': '', 'deep/c/': '' });
-    mark(join(top, 'a'), 'user.overlay.redirect', '/old/place');
-    mark(join(top, 'sub/b'), 'user.overlay.redirect', 'was');
-    mark(join(top, 'deep/c'), 'user.overlay.redirect', '/old/place');
-    const middle = layer({ 'old/place/m': '1', 'sub/was/m': '2' });
-    mark(join(middle, 'old'), 'user.overlay.redirect', 'older');
-    const low = layer({ 'old/place/no': '', 'older/place/l': '3', 'sub/was/l': '4', 'a/no': '', 'sub/b/no': '' });
-    expect(listingOf(stack([top, middle, low])).filter((line) => /^(a|sub|deep)/.test(line))).toEqual([
-      'a/',
-      'a/l 3',
-      'a/m 1',
-      'deep/',
-      'deep/c/',
-      'deep/c/l 3',
-      'deep/c/m 1',
-      'sub/',
-      'sub/b/',
-      'sub/b/l 4',
-      'sub/b/m 2',
-      'sub/was/',
-      'sub/was/l 4',
-      'sub/was/m 2',
-    ]);
-  });
-
-  it.each(['/a/../b', '../x', 'a/b', '/', '/a//b', ''])('a redirect to %j is EIO for that name only', (value) => {
-    const top = layer({ 'bad/x': '1', good: '2' });
-    mark(join(top, 'bad'), 'user.overlay.redirect', value);
-    const lower = stack([top, layer({ other: '3' })]);
-    const bad = lower.lookup(ROOT, 'bad');
-    expect(() => lower.lookup(bad, 'x')).toThrow('EIO');
-    expect(() => lower.childCount(bad)).toThrow('EIO');
-    expect(() => attr(lower, bad)).toThrow('EIO');
-    expect([lower.lookup(ROOT, 'good'), lower.lookup(ROOT, 'other')].every((node) => node > 0)).toBe(true);
-    expect(lower.childCount(ROOT)).toBe(3);
-  });
-
-  it('folders that are redirected to each other end', () => {
-    const make = (): string => {
-      const folder = layer({ 'a/b/': '', 'b/a/': '' });
-      mark(join(folder, 'a'), 'user.overlay.redirect', '/b/a');
-      mark(join(folder, 'b'), 'user.overlay.redirect', '/a/b');
-      return folder;
-    };
-    const lower = stack([make(), make(), make(), make()]);
-    expect(listingOf(lower)).toEqual(['a/', 'a/b/', 'b/', 'b/a/']);
-  });
-
-  it('a metacopy has its own metadata and the content of the file below', () => {
-    const top = layer({ same: '', moved: '', gone: '', 'd/folder': '' });
-    for (const path of ['same', 'moved', 'gone', 'd/folder']) {
-      writeFileSync(join(top, path), Buffer.alloc(5));
-      mark(join(top, path), 'user.overlay.metacopy');
-    }
-    mark(join(top, 'moved'), 'user.overlay.redirect', '/deep/origin');
-    const low = layer({ same: 'below', 'deep/origin': 'moved', 'd/folder/': '' });
-    const lower = stack([top, layer({ 'd/': '' }), low]);
-    const content = (path: string): string => {
-      const fd = lower.openContent(find(lower, path));
-      try {
-        return readFileSync(fd, 'latin1');
-      } finally {
-        closeSync(fd);
-      }
-    };
-    expect([content('same'), content('moved')]).toEqual(['below', 'moved']);
-    expect(attr(lower, find(lower, 'same')).ino).toBe(statSync(join(top, 'same')).ino);
-    expect(lower.contentKey(find(lower, 'moved'))).toBe(lower.contentKey(find(lower, 'deep/origin')));
-    expect(() => content('gone')).toThrow('EIO');
-    expect(() => content('d/folder')).toThrow('EIO');
-  });
-});

@@ -149,7 +149,8 @@ export class Namespace {
   ): void {
     const { uid, gid, mode, inherits } = this.ownership(folder, maker);
     action(dir, name, mode);
-    fchownat(dir, name, uid, gid);
+    const { upper } = this.#union;
+    fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
     const type = mode & S_IFMT;
     if (type === 0o120000) return;
     // chown took these away, or our own umask.
@@ -210,7 +211,7 @@ export class Namespace {
     this.#copyUp.folder(folder);
     const { uid, gid, mode, inherits } = this.ownership(folder, { ...maker, mode: maker.mode | S_IFREG });
     const fd = this.#copyUp.unnamed(folder, mode & 0o7777);
-    fchownSync(fd, uid, gid);
+    fchownSync(fd, this.#union.upper.storedUid(uid), this.#union.upper.storedGid(gid));
     if (!inherits && (this.#umask !== 0 || (mode & 0o6000) !== 0)) fchmodSync(fd, mode & 0o7777);
     const stat = statx(fd, '', AT.EMPTY_PATH);
     const inode = this.#union.newFile(stat);

@@ -32,10 +32,16 @@ export interface UnionOptions {
   readonly maxStackDepth: number;
   /** Nothing need survive a crash. */
   readonly volatile: boolean;
+  /** Seconds that the kernel may trust what it was told; for good unless told. */
+  readonly lifetime?: number;
+  /** Extended attributes; there are unless told. */
+  readonly xattrs?: boolean;
+  /** Access control lists; they count unless told. */
+  readonly acl?: boolean;
 }
 
-/** Nobody but us changes the mount: seconds that the kernel may trust what it was told. */
-const LIFETIME = 10 * 365 * 86_400;
+/** Nobody but us changes the mount. */
+const FOR_GOOD = 10 * 365 * 86_400;
 const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
 const WRITE_KILL_SUIDGID = 4;
@@ -54,10 +60,14 @@ export class UnionFileSystem implements FileSystem {
   readonly #listing: Listing;
   readonly #attr = new Attr();
   readonly #volatile: boolean;
+  readonly #trust: number;
+  readonly #hasXattrs: boolean;
 
   constructor(lower: Lower, upper: Upper, options: UnionOptions) {
     this.#union = new Union(lower, upper);
     this.#volatile = options.volatile;
+    this.#trust = options.lifetime ?? FOR_GOOD;
+    this.#hasXattrs = options.xattrs ?? true;
     this.#copyUp = new CopyUp(this.#union, !options.volatile);
     this.#content = new Content(this.#union, this.#copyUp);
     this.#namespace = new Namespace(this.#union, this.#copyUp, ownUmask());
@@ -73,7 +83,7 @@ export class UnionFileSystem implements FileSystem {
         INIT.DO_READDIRPLUS,
         INIT.ATOMIC_O_TRUNC,
         INIT.HANDLE_KILLPRIV_V2,
-        INIT.POSIX_ACL,
+        ...((options.acl ?? true) && (options.xattrs ?? true) ? [INIT.POSIX_ACL] : []),
         INIT.DONT_MASK,
         INIT.BIG_WRITES,
         INIT.ALLOW_IDMAP,
@@ -94,16 +104,16 @@ export class UnionFileSystem implements FileSystem {
   }
 
   #lifetime(nodeid: number, node: Inode | LowerNode): number {
-    if (typeof node === 'number') return LIFETIME;
+    if (typeof node === 'number') return this.#trust;
     // Writes by the kernel itself change it, and an old nodeid hears of nothing.
-    return node.writers > 0 || nodeid !== node.nodeid ? 0 : LIFETIME;
+    return node.writers > 0 || nodeid !== node.nodeid ? 0 : this.#trust;
   }
 
   #entry(node: Inode | LowerNode, reply: Reply): void {
     const nodeid = this.#union.nodeid(node);
     this.#union.fill(node, this.#attr);
     this.#union.table.looked(nodeid);
-    reply.entry(nodeid, this.#attr, LIFETIME, this.#lifetime(nodeid, node));
+    reply.entry(nodeid, this.#attr, this.#trust, this.#lifetime(nodeid, node));
   }
 
   lookup(caller: Caller, name: string, reply: Reply): void {
@@ -111,7 +121,7 @@ export class UnionFileSystem implements FileSystem {
     const folder = this.#union.find(caller.nodeid);
     if (this.#union.type(folder) !== S_IFDIR) throw new ErrnoError(errno.ENOTDIR, 'lookup');
     const node = this.#union.lookup(folder, name);
-    if (node === undefined) reply.negative(LIFETIME);
+    if (node === undefined) reply.negative(this.#trust);
     else this.#entry(node, reply);
   }
 
@@ -239,7 +249,7 @@ export class UnionFileSystem implements FileSystem {
     const { fh, flags: how, id } = this.#content.open(inode.nodeid, flags);
     this.#union.fill(inode, this.#attr);
     this.#union.table.looked(inode.nodeid);
-    reply.create(inode.nodeid, this.#attr, LIFETIME, this.#lifetime(inode.nodeid, inode), fh, how, id);
+    reply.create(inode.nodeid, this.#attr, this.#trust, this.#lifetime(inode.nodeid, inode), fh, how, id);
   }
 
   read(_caller: Caller, fh: number, offset: number, size: number, reply: Reply): void {
@@ -306,19 +316,23 @@ export class UnionFileSystem implements FileSystem {
   }
 
   setxattr(caller: Caller, name: string, value: Uint8Array, flags: number, reply: Reply): void {
+    if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
     this.#xattrs.set(this.#union.find(caller.nodeid), name, value, flags);
     reply.ok();
   }
 
   getxattr(caller: Caller, name: string, size: number, reply: Reply): void {
+    if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
     reply.xattr(this.#xattrs.get(this.#union.find(caller.nodeid), name), size);
   }
 
   listxattr(caller: Caller, size: number, reply: Reply): void {
+    if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
     reply.xattr(this.#xattrs.list(this.#union.find(caller.nodeid), caller.pid), size);
   }
 
   removexattr(caller: Caller, name: string, reply: Reply): void {
+    if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
     this.#xattrs.remove(this.#union.find(caller.nodeid), name);
     reply.ok();
   }

@@ -32,6 +32,7 @@ import {
 } from '@layerfs/linux';
 import { latin1Bytes } from '../../core/bytes.js';
 import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
+import type { IdMap } from '../../core/overlay/id-map.js';
 import * as format from '../../core/overlay/format.js';
 import type { Folder, Inode } from './inodes.js';
 
@@ -39,6 +40,12 @@ import type { Folder, Inode } from './inodes.js';
 const MAX_FOLDERS = 512;
 const STAGING = 'layerfs';
 const WHITEOUT = 'whiteout';
+
+/** How owners on disk are shown. */
+export interface Owners {
+  readonly uid: IdMap;
+  readonly gid: IdMap;
+}
 
 /** A name in an open folder. */
 export interface Place {
@@ -68,13 +75,16 @@ export class Upper {
   #sequence = 0;
   #haveWhiteout = false;
 
+  readonly #owners: Owners | undefined;
+
   /**
    * @param upper folder in overlayfs format
    * @param work folder on the same filesystem; what an earlier mount left in it is removed
    * @throws ErrnoError EBUSY when another mount uses them, EXDEV when they lie on different filesystems
    */
-  constructor(upper: string, work: string, xattrClass: format.XattrClass) {
+  constructor(upper: string, work: string, xattrClass: format.XattrClass, owners?: Owners) {
     this.xattrClass = xattrClass;
+    this.#owners = owners;
     const flags = O.RDONLY | O.DIRECTORY;
     this.#root = openat(AT_FDCWD, upper, flags);
     this.#work = openat(AT_FDCWD, work, flags);
@@ -172,7 +182,8 @@ export class Upper {
   /** Owner and group; -1 leaves one as it is. */
   chown(inode: Inode, uid: number, gid: number): void {
     const { dir, name } = this.place(inode);
-    fchownat(dir, name, uid, gid, AT.SYMLINK_NOFOLLOW | (name.length === 0 ? AT.EMPTY_PATH : 0));
+    const flags = AT.SYMLINK_NOFOLLOW | (name.length === 0 ? AT.EMPTY_PATH : 0);
+    fchownat(dir, name, this.storedUid(uid), this.storedGid(gid), flags);
   }
 
   utimens(inode: Inode, atime: Time, mtime: Time): void {
@@ -183,7 +194,22 @@ export class Upper {
 
   stat(inode: Inode): Statx {
     const { dir, name } = this.place(inode);
-    return name.length === 0 ? statx(dir, '', AT.EMPTY_PATH) : statx(dir, name, AT.SYMLINK_NOFOLLOW);
+    return this.#shown(name.length === 0 ? statx(dir, '', AT.EMPTY_PATH) : statx(dir, name, AT.SYMLINK_NOFOLLOW));
+  }
+
+  #shown(stat: Statx): Statx {
+    const owners = this.#owners;
+    if (owners === undefined) return stat;
+    return { ...stat, uid: owners.uid.shown(stat.uid), gid: owners.gid.shown(stat.gid) };
+  }
+
+  /** The owner on disk for one that users see; -1 stays. */
+  storedUid(uid: number): number {
+    return uid < 0 || this.#owners === undefined ? uid : this.#owners.uid.stored(uid);
+  }
+
+  storedGid(gid: number): number {
+    return gid < 0 || this.#owners === undefined ? gid : this.#owners.gid.stored(gid);
   }
 
   /** What a name is in a folder of upper; undefined when there is none. */

@@ -1,0 +1,94 @@
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { Loop } from '@layerfs/fuse';
+import { dup2, eventLoopFd } from '@layerfs/linux';
+import { LayerfsError } from '../../core/error.js';
+import { detach } from '../registry/detach.js';
+import { IDLE_MILLIS } from './serve.js';
+import { trimMappedPages } from './trim.js';
+
+const REPORT = 3;
+
+/** What a background server serves. */
+export interface Served {
+  readonly loop: Loop;
+  /** Told to who started it, as JSON. */
+  readonly ready: unknown;
+  /** Writes out what waits; for when nothing is to be done. */
+  flush?(): void;
+  /** Sleeps until there is a request or a wake descriptor is readable. */
+  sleep(): void;
+}
+
+/**
+ * The life of a background server: gets its plan on standard input, says on descriptor 3 how starting went, lets go of the
+ * terminal, serves until it is unmounted. SIGTERM and SIGINT unmount. It loads as little as possible, because its memory is
+ * there for as long as the mount.
+ */
+export async function runDaemon<Plan>(
+  mountpointOf: (plan: Plan) => string,
+  start: (plan: Plan, wake: readonly number[]) => Promise<Served>,
+): Promise<void> {
+  const plan = JSON.parse(readFileSync(0, 'utf8')) as Plan;
+  const mountpoint = mountpointOf(plan);
+  process.title = 'layerfs';
+  // What is made through the mount gets its mode from who makes it.
+  process.umask(0);
+  // The terminal that started us may go away.
+  process.on('SIGHUP', () => undefined);
+  let serving: Served | undefined;
+  // From the very start, so that no signal can leave a mount without a server; they are heard when there is a loop.
+  let signals = 0;
+  // At once out of sight; users who have something open are served until they let go.
+  const goAway = (): void => {
+    detach(mountpoint, { lazy: true }).catch((error: unknown) => {
+      // Not mounted yet: it is tried again as soon as it is.
+      if (serving !== undefined) throw error;
+    });
+  };
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    process.on(signal, () => {
+      // Asked twice: whoever still uses the mount gets errors from now on.
+      if (++signals > 1) process.exit(1);
+      goAway();
+    });
+  }
+  try {
+    serving = await start(plan, [eventLoopFd()]);
+  } catch (error) {
+    const code = error instanceof LayerfsError ? error.code : 'internal';
+    report({ failed: { code, message: error instanceof Error ? error.message : String(error) } });
+    process.exitCode = 1;
+    return;
+  }
+  // Asked to stop before there was anything to unmount.
+  if (signals > 0) goAway();
+  report({ ready: serving.ready });
+  letGoOfTerminal();
+  trimMappedPages();
+  await serveToTheEnd(serving);
+  process.exit();
+}
+
+async function serveToTheEnd(serving: Served): Promise<void> {
+  for (;;) {
+    const result = serving.loop.run(IDLE_MILLIS);
+    if (result === 'empty') return;
+    if (result === 'idle') {
+      serving.flush?.();
+      trimMappedPages();
+      serving.sleep();
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function report(message: unknown): void {
+  writeSync(REPORT, `${JSON.stringify(message)}\n`);
+  closeSync(REPORT);
+}
+
+function letGoOfTerminal(): void {
+  const nothing = openSync('/dev/null', 'r+');
+  for (const fd of [0, 1, 2]) dup2(nothing, fd);
+  closeSync(nothing);
+}

@@ -1,0 +1,12 @@
+/** The background server of `fuse-layerfs`: serves one union of plain folders. */
+import { runDaemon } from './daemon.js';
+import type { FoldersPlan } from './plan-folders.js';
+import { startFolders } from './serve-folders.js';
+
+await runDaemon<FoldersPlan>(
+  ({ mountpoint }) => mountpoint,
+  async (plan, wake) => {
+    const { loop, passthrough, reason, sleep } = await startFolders(plan, wake);
+    return { ready: { passthrough, reason, pid: process.pid }, loop, sleep };
+  },
+);
