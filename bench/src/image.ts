@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { AT_FDCWD, makedev, mknodat, setXattr } from '@layerfs/linux';
 import { TOP, run } from './programs.js';
@@ -54,7 +54,7 @@ function convertWhiteouts(folder: string): void {
     } else if (entry.name.startsWith('.wh.')) {
       unlinkSync(bytes(path));
       const hidden = bytes(`${folder}/${entry.name.slice(4)}`);
-      if (existsSync(hidden)) continue;
+      if (lstatSync(hidden, { throwIfNoEntry: false }) !== undefined) continue;
       mknodat(AT_FDCWD, hidden, 0o20000, makedev(0, 0));
     }
   }

@@ -5,11 +5,13 @@ import { benchImport } from './import.js';
 import { benchMicro } from './micro.js';
 import { benchRead } from './read.js';
 import { benchUse } from './use.js';
+import { benchWrite } from './write.js';
 
 const BENCHMARKS: Readonly<Record<string, (quick: boolean) => Promise<Figure[]>>> = {
   micro: benchMicro,
   import: benchImport,
   read: benchRead,
+  write: benchWrite,
   use: benchUse,
 };
 

@@ -18,7 +18,7 @@ export {
   utimensat,
   type Time,
 } from './at.js';
-export { statx, type Statx } from './stat.js';
+export { statx, tryStatx, type Statx } from './stat.js';
 export { StatView } from './stat-view.js';
 export { DT, readDirents, type DirentVisitor } from './dirents.js';
 export { getXattr, listXattrs, removeXattr, setXattr, type XattrTarget } from './xattr.js';

@@ -1,4 +1,5 @@
-import { cPath, check, native, type Path } from './library.js';
+import { errno } from './errno.js';
+import { cPath, check, lastErrno, native, type Path } from './library.js';
 
 /** What statx(2) tells; times in whole seconds and nanoseconds, sizes in bytes, `blocks` of 512 bytes. */
 export interface Statx {
@@ -31,9 +32,23 @@ const STATX_BTIME = 0x800;
 
 /** statx(2), with birth time. `flags`: AT.SYMLINK_NOFOLLOW, AT.EMPTY_PATH. Throws ErrnoError naming the path. */
 export function statx(dir: number, path: Path, flags = 0): Statx {
-  const bytes = new Uint8Array(256);
   check(statxFunction(dir, cPath(path), flags, STATX_BASIC_STATS | STATX_BTIME, bytes), 'statx', path);
-  const v = new DataView(bytes.buffer);
+  return found();
+}
+
+/** {@link statx}; undefined where there is no such name, at no cost of an exception. */
+export function tryStatx(dir: number, path: Path, flags = 0): Statx | undefined {
+  const result = statxFunction(dir, cPath(path), flags, STATX_BASIC_STATS | STATX_BTIME, bytes);
+  if (result === -1 && lastErrno() === errno.ENOENT) return undefined;
+  check(result, 'statx', path);
+  return found();
+}
+
+// One buffer for all: the call is synchronous, and what it found is read at once.
+const bytes = new Uint8Array(256);
+const v = new DataView(bytes.buffer);
+
+function found(): Statx {
   const born = (v.getUint32(0, true) & STATX_BTIME) !== 0;
   return {
     blksize: v.getUint32(4, true),

@@ -1,4 +1,4 @@
-import { cPath, check, native, type Native, type Path } from './library.js';
+import { cPath, check, lastErrno, native, type Native, type Path } from './library.js';
 import { ErrnoError } from './error.js';
 import { errno } from './errno.js';
 
@@ -33,10 +33,15 @@ export function getXattr(target: XattrTarget, attribute: string): Uint8Array | u
   let buffer = new Uint8Array(256);
   for (;;) {
     try {
-      return buffer.subarray(0, call(target, get, fget, 'getxattr', key, buffer, buffer.length));
+      const length =
+        typeof target === 'number'
+          ? fget(target, key, buffer, buffer.length)
+          : get(cPath(target), key, buffer, buffer.length);
+      // The usual answer, at no cost of an exception.
+      if (length === -1 && lastErrno() === errno.ENODATA) return undefined;
+      return buffer.subarray(0, check(length, 'getxattr', typeof target === 'number' ? undefined : target));
     } catch (error) {
       if (!(error instanceof ErrnoError)) throw error;
-      if (error.errno === errno.ENODATA) return undefined;
       if (error.errno !== errno.ERANGE || buffer.length >= 65536) throw error;
       buffer = new Uint8Array(65536);
     }

@@ -2,10 +2,11 @@
  * What one tree (or a part of it) has that another has not: the changes between two images, and, in an upper folder,
  * what a renamed lower folder shows at its new place.
  */
-import { ROOT, S_IFMT, S_IFREG } from '../tree/format.js';
+import { MAX_NAME, ROOT, S_IFMT, S_IFREG } from '../tree/format.js';
 import type { Tree } from '../tree/tree.js';
 import { sameAttributes, treeAttributes, type Attributes } from './attributes.js';
 import type { LayerEntry } from './entry.js';
+import { WHITEOUT_PREFIX } from './format.js';
 import type { MovedLink } from './moved-links.js';
 import { joinPath, shownXattrs } from './upper.js';
 
@@ -15,6 +16,23 @@ export interface TreeEntriesOptions {
   readonly onFolder?: (ino: number, path: string) => void;
   /** Also what is equal is given where it is one of several names: whether those stay together cannot be seen here. */
   readonly allLinks?: boolean;
+  /** See {@link Deleted.unspeakable}. */
+  readonly forLayer?: boolean;
+}
+
+/** The longest name that a whiteout can hide: its own name is longer. */
+const MAX_HIDDEN = MAX_NAME - WHITEOUT_PREFIX.length;
+
+/** What is missing from a folder. */
+export interface Deleted {
+  readonly names: readonly string[];
+  /** Nothing is left: one mark can say so. */
+  readonly all: boolean;
+  /**
+   * A name is too long for a whiteout. In a layer the folder then has to be given anew: a mark that hides all that it had, and
+   * what is still in it.
+   */
+  readonly unspeakable: boolean;
 }
 
 /** The inode of a name, 0 when there is none, or no folder. */
@@ -40,18 +58,16 @@ export function* namesIn(tree: Tree, folder: number): Generator<[name: string, i
   }
 }
 
-/**
- * What is missing from a folder. When all of it is, one mark can say so.
- * @param kept whether a name of the base is a name of the folder, too
- */
-export function deletedNames(
-  base: Tree,
-  folder: number,
-  kept: (name: string) => boolean,
-): { readonly names: readonly string[]; readonly all: boolean } {
+/** What is missing from a folder. @param kept whether a name of the base is a name of the folder, too */
+export function deletedNames(base: Tree, folder: number, kept: (name: string) => boolean): Deleted {
   const names = [...namesIn(base, folder)].map(([name]) => name).filter((name) => !kept(name));
   // A single whiteout is as short.
-  return { names, all: names.length > 1 && names.length === base.childCount(folder) };
+  return { ...namedDeleted(names), all: names.length > 1 && names.length === base.childCount(folder) };
+}
+
+/** {@link Deleted} of known names, beside which there are others. */
+export function namedDeleted(names: readonly string[]): Deleted {
+  return { names, all: false, unspeakable: names.some((name) => name.length > MAX_HIDDEN) };
 }
 
 /** Compares a merged tree with another. */
@@ -103,13 +119,15 @@ export class TreeEntries {
   *#folder(path: string, ino: number, base: number): Generator<LayerEntry, void> {
     const children = new Map<string, number>(namesIn(this.#tree, ino));
     const deleted = deletedNames(this.#base, base, (name) => children.has(name));
-    if (deleted.all) yield { kind: 'opaque', path };
+    const anew = this.#options.forLayer === true && deleted.unspeakable;
+    const covered = deleted.all || anew;
+    if (covered) yield { kind: 'opaque', path };
     for (const name of deleted.names) children.set(name, 0);
     const names = deleted.names.length === 0 ? [...children.keys()] : [...children.keys()].toSorted();
     for (const name of names) {
       const child = children.get(name) ?? 0;
-      if (child === 0) yield { kind: 'deleted', path: joinPath(path, name), covered: deleted.all };
-      else yield* this.child(joinPath(path, name), child, childOf(this.#base, base, name));
+      if (child === 0) yield { kind: 'deleted', path: joinPath(path, name), covered };
+      else yield* this.child(joinPath(path, name), child, anew ? 0 : childOf(this.#base, base, name));
     }
   }
 

@@ -165,6 +165,40 @@ describe('opaque folders', () => {
   });
 });
 
+describe('a name too long for a whiteout', () => {
+  const long = 'n'.repeat(252);
+  const lower = `d dir\nd/a file\nd/b dir\nd/b/c file\nd/${long} file`;
+  const layer = (children: Children): string[] => {
+    const root = memoryUpper(dir(children));
+    const list = brief([...upperEntries(tree(lower), root, { forLayer: true })]);
+    root.close();
+    return list;
+  };
+
+  test('in a list it is as any other', () => {
+    expect(changes(lower, { d: dir({ [long]: whiteout }) })).toEqual([`deleted d/${long}`]);
+  });
+
+  test('in a layer its folder is given anew', () => {
+    const anew = ['added d/a', 'added d/b', 'added d/b/c', `(deleted) d/${long}`];
+    expect(layer({ d: dir({ [long]: whiteout }) })).toEqual(['opaque d', ...anew]);
+    expect(layer({ d: dir({ [long]: whiteout, a: whiteout, b: dir({ new: file() }) }) })).toEqual([
+      'opaque d',
+      '(deleted) d/a',
+      'added d/b',
+      'added d/b/c',
+      'added d/b/new',
+      `(deleted) d/${long}`,
+    ]);
+    expect(layer({ d: dir({ a: file() }, { 'trusted.overlay.opaque': 'y' }) })).toEqual([
+      'opaque d',
+      'added d/a',
+      '(deleted) d/b',
+      `(deleted) d/${long}`,
+    ]);
+  });
+});
+
 describe('what is equal is left out', () => {
   const lower = `f file 0640 1:2 @5.000000007 size=4 sha256=${sha256('same')} xattr:user.a=01\nl symlink 0777 -> t`;
   const same = { mode: 0o100640, uid: 1, gid: 2, mtimeSec: 5, mtimeNsec: 7 };

@@ -10,7 +10,7 @@ import type { Content, LayerEntry } from './entry.js';
 import { linkGroups, type LinkGroup } from './links.js';
 import { stayingLinks } from './moved-links.js';
 import { lowerContent, lowerFolder, type LowerPlace } from './lower-names.js';
-import { TreeEntries, asFolder, childOf, deletedNames, namesIn } from './tree-entries.js';
+import { TreeEntries, asFolder, childOf, deletedNames, namedDeleted, namesIn } from './tree-entries.js';
 import {
   corruptUpper,
   isMetacopy,
@@ -26,6 +26,8 @@ import {
 export interface UpperEntriesOptions {
   /** Told of each socket, which no layer can hold. */
   readonly onSocket?: (path: string) => void;
+  /** The entries are for a layer, not for a list of changes. */
+  readonly forLayer?: boolean;
 }
 
 /**
@@ -63,6 +65,7 @@ class UpperWalk {
     this.#moved = new TreeEntries(lower, lower, {
       onFolder: (ino, path) => this.#place(ino, path),
       allLinks: true,
+      forLayer: options.forLayer === true,
     });
   }
 
@@ -84,24 +87,27 @@ class UpperWalk {
     const continues = opaque ? 0 : below;
     if (continues !== 0) this.#place(continues, path);
     const children = new Map<string, Child>(entries.map((file) => [file.name, file]));
-    let covered = false;
-    if (continues === base) {
-      for (const name of whiteouts) {
-        if (!children.has(name) && childOf(lower, base, name) !== 0) children.set(name, undefined);
-      }
-    } else {
+    const addLower = (): void => {
       for (const [name, ino] of namesIn(lower, continues)) {
         if (!children.has(name) && !whiteouts.has(name)) children.set(name, ino);
       }
-      const deleted = deletedNames(lower, base, (name) => children.has(name));
-      covered = deleted.all;
-      if (covered) yield { kind: 'opaque', path };
-      for (const name of deleted.names) children.set(name, undefined);
-    }
+    };
+    // Where the lower's own folder goes on, only what upper says of it matters.
+    if (continues !== base) addLower();
+    const hides = (name: string): boolean => !children.has(name) && childOf(lower, base, name) !== 0;
+    const deleted =
+      continues === base
+        ? namedDeleted([...whiteouts].filter(hides))
+        : deletedNames(lower, base, (name) => children.has(name));
+    const anew = this.#options.forLayer === true && deleted.unspeakable;
+    if (anew) addLower();
+    const covered = deleted.all || anew;
+    if (covered) yield { kind: 'opaque', path };
+    for (const name of deleted.names) children.set(name, undefined);
     for (const name of [...children.keys()].toSorted()) {
       const child = children.get(name);
       const at = joinPath(path, name);
-      const here = childOf(lower, base, name);
+      const here = anew ? 0 : childOf(lower, base, name);
       if (child === undefined) yield { kind: 'deleted', path: at, covered };
       else if (typeof child === 'number') yield* this.#moved.child(at, child, here);
       else yield* this.#upperChild(folder, child, at, { folder: continues, hidden: whiteouts.has(name) }, here);

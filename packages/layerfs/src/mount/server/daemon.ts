@@ -31,6 +31,8 @@ export async function runDaemon<Plan>(
   const plan = JSON.parse(readFileSync(0, 'utf8')) as Plan;
   const mountpoint = mountpointOf(plan);
   process.title = 'layerfs';
+  // Errors are everyday answers here; where they come from is looked for with the library, not in a server.
+  Error.stackTraceLimit = 0;
   // What is made through the mount gets its mode from who makes it.
   process.umask(0);
   // The terminal that started us may go away.

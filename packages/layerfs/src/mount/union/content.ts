@@ -69,6 +69,10 @@ export class Content {
     if (ids !== undefined) this.#lowerIds = new BackingPool(contents, ids, KEEP_IDS);
   }
 
+  isOpen(nodeid: number): boolean {
+    return this.#opened.has(nodeid);
+  }
+
   /** OPEN. @throws ErrnoError ESTALE: the name leads to another nodeid now */
   open(nodeid: number, flags: number): { fh: number; flags: number; id: number } {
     const union = this.#union;
@@ -81,6 +85,11 @@ export class Content {
       if (cut) this.truncate(node, 0);
     }
     return this.#handle(nodeid, node, writable);
+  }
+
+  /** The first open of a file that was just made. */
+  openNew(inode: Inode, flags: number, mode: number): { fh: number; flags: number; id: number } {
+    return this.#handle(inode.nodeid, inode, (flags & O_ACCMODE) !== 0, mode);
   }
 
   /** Brings a file's content to upper. @param length only so much of it. @throws ErrnoError ESTALE as for {@link open} */
@@ -104,10 +113,15 @@ export class Content {
     }
   }
 
-  #handle(nodeid: number, node: Inode | LowerNode, writable: boolean): { fh: number; flags: number; id: number } {
+  #handle(
+    nodeid: number,
+    node: Inode | LowerNode,
+    writable: boolean,
+    mode?: number,
+  ): { fh: number; flags: number; id: number } {
     const { table } = this.#union;
     const lower = typeof node === 'number' ? node : node.upper && !node.metacopy ? 0 : node.lower;
-    const opened = this.#use(nodeid, node, lower, writable);
+    const opened = this.#use(nodeid, node, lower, writable, mode);
     const handle: Handle = { nodeid, node, writable, opened, lower, fd: -1 };
     const fh = this.#next++;
     this.#handles.set(fh, handle);
@@ -120,18 +134,18 @@ export class Content {
     return { fh, flags: this.#ids === undefined || lower !== 0 ? FOPEN.KEEP_CACHE : 0, id: 0 };
   }
 
-  #use(nodeid: number, node: Inode | LowerNode, lower: LowerNode, writable: boolean): Opened {
+  #use(nodeid: number, node: Inode | LowerNode, lower: LowerNode, writable: boolean, mode?: number): Opened {
     const known = this.#opened.get(nodeid);
     if (known !== undefined) {
       known.count++;
       return known;
     }
-    const opened: Opened = { count: 1, ...this.#choose(node, lower, writable) };
+    const opened: Opened = { count: 1, ...this.#choose(node, lower, writable, mode) };
     this.#opened.set(nodeid, opened);
     return opened;
   }
 
-  #choose(node: Inode | LowerNode, lower: LowerNode, writable: boolean): Omit<Opened, 'count'> {
+  #choose(node: Inode | LowerNode, lower: LowerNode, writable: boolean, mode?: number): Omit<Opened, 'count'> {
     if (lower !== 0) {
       const key = this.#union.lower.contentKey(lower);
       this.#union.lower.fill(lower, this.#attr);
@@ -140,7 +154,7 @@ export class Content {
     }
     const inode = node as Inode;
     // Who writes takes set-user-ID away, which only happens when the write comes to us.
-    const privileged = writable && (this.#union.upper.stat(inode).mode & 0o6000) !== 0;
+    const privileged = writable && ((mode ?? this.#union.upper.stat(inode).mode) & 0o6000) !== 0;
     const id = this.#ids === undefined || privileged ? 0 : this.#registerUpper(this.#ids, inode, writable);
     return { kind: id === 0 ? 'served' : 'upper', id, key: 0 };
   }
@@ -212,6 +226,12 @@ export class Content {
     const found = whence === 3 ? seekData(fd, offset) : seekHole(fd, offset);
     if (found === undefined) throw new ErrnoError(errno.ENXIO, 'lseek');
     return found;
+  }
+
+  /** Something may have been written by mmap, of which nobody heard. */
+  written(fh: number): void {
+    const { writable, nodeid } = this.#get(fh);
+    if (writable) this.#changed(nodeid);
   }
 
   release(fh: number): void {

@@ -236,6 +236,7 @@ export class CopyUp {
 
   /** A metacopy or merged folder is about to move: it says from now on where it comes from. */
   rememberOrigin(inode: Inode): void {
+    inode.bare = false;
     const { upper } = this.#union;
     if (inode.lower === 0 || (inode.type === S_IFREG && !inode.metacopy)) return;
     this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array);

@@ -37,6 +37,8 @@ export interface Part {
 
 const S_IFMT = 0o170000;
 const S_IFCHR = 0o020000;
+/** Two names and a NUL fit; the kernel finds nothing under longer ones. */
+const MAX_PATH = 1024;
 const MISSING = new Set<number>([-errno.ENOENT, -errno.ENAMETOOLONG]);
 /** Least and most folders kept open; what lies between depends on the limit of the process. */
 const FEWEST = 64;
@@ -57,6 +59,10 @@ export class Layers {
   readonly found = new StatView();
   readonly #rootFds: number[] = [];
   readonly #open: LRUCache<Part, number>;
+  /** What {@link fd} was asked last, as folders are gone through name by name. */
+  #last: Part | undefined;
+  #lastFd = -1;
+  readonly #name = Buffer.alloc(MAX_PATH);
   readonly #self = new TextEncoder().encode('/proc/self/fd/');
 
   /**
@@ -65,7 +71,7 @@ export class Layers {
    * @throws ErrnoError naming the folder that cannot be opened
    */
   constructor(paths: readonly Path[], keepOpen = defaultKeepOpen(paths.length)) {
-    this.#open = new LRUCache({ max: keepOpen, dispose: (fd) => close(fd) });
+    this.#open = new LRUCache({ max: keepOpen, dispose: (fd, part) => this.#dropped(fd, part) });
     try {
       let mayClone = true;
       for (const path of paths) {
@@ -90,28 +96,39 @@ export class Layers {
   /** A descriptor for *at calls, good until the next call. Walks from the closest folder that is open. */
   fd(part: Part): number {
     if (part.parent === undefined) return this.#rootFds[part.layer];
-    const known = this.#open.get(part);
-    if (known !== undefined) return known;
-    const missing: Part[] = [part];
+    if (part === this.#last) return this.#lastFd;
+    const fd = this.#open.get(part) ?? this.#walk(part);
+    this.#last = part;
+    this.#lastFd = fd;
+    return fd;
+  }
+
+  /** Opens a folder, which is no root, and those above it that are not open. */
+  #walk(part: Part): number {
+    const missing: Part[] = [];
+    let above = part;
     let fd: number | undefined;
-    for (let up = part.parent; fd === undefined; up = up.parent) {
-      if (up.parent === undefined) fd = this.#rootFds[up.layer];
-      else fd = this.#open.get(up);
-      if (fd !== undefined || up.parent === undefined) break;
-      missing.push(up);
+    while (fd === undefined) {
+      missing.push(above);
+      // A root is always open, so this ends below it.
+      above = above.parent!;
+      fd = above.parent === undefined ? this.#rootFds[above.layer] : this.#open.get(above);
     }
-    while (missing.length > 0) {
-      const next = missing.pop()!;
-      fd = openat(fd!, bytes(next.name), O.PATH | O.DIRECTORY | O.NOFOLLOW);
+    for (const next of missing.toReversed()) {
+      fd = openat(fd, bytes(next.name), O.PATH | O.DIRECTORY | O.NOFOLLOW);
       this.#open.set(next, fd);
     }
-    return fd!;
+    return fd;
   }
 
   /** Fills {@link found} with what `name` in a folder is; false where there is none. An empty name: the folder. */
   stat(part: Part, name: string): boolean {
     const flags = name === '' ? AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH : AT.SYMLINK_NOFOLLOW;
-    const result = this.found.at(this.fd(part), cName(name), flags);
+    // One buffer for all: this is called for every name there is.
+    const length = this.#name.write(name, 'latin1');
+    if (length < name.length || length === MAX_PATH) return false;
+    this.#name[length] = 0;
+    const result = this.found.at(this.fd(part), this.#name, flags);
     if (result === 0) return true;
     if (MISSING.has(result)) return false;
     throw new ErrnoError(-result, 'statx', bytes(name));
@@ -148,6 +165,11 @@ export class Layers {
 
   xattr(part: Part, name: string, attribute: string): Uint8Array | undefined {
     return withoutSupport(() => getXattr(this.#path(part, name), attribute));
+  }
+
+  #dropped(fd: number, part: Part): void {
+    if (part === this.#last) this.#last = undefined;
+    close(fd);
   }
 
   close(): void {
@@ -190,8 +212,4 @@ function withoutSupport<T>(call: () => T): T | undefined {
 
 function bytes(text: string): Uint8Array {
   return Buffer.from(text, 'latin1');
-}
-
-function cName(text: string): Uint8Array {
-  return Buffer.from(`${text}\0`, 'latin1');
 }

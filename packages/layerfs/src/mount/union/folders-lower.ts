@@ -61,6 +61,8 @@ export class FoldersLower implements Lower {
   readonly #nodes = new Nodes();
   readonly #folders = new Map<LowerNode, FolderState>();
   readonly #listings: LRUCache<LowerNode, Listing>;
+  #lastFolder: LowerNode = 0;
+  #lastListing: Listing | undefined;
   readonly #showUid: (uid: number) => number;
   readonly #showGid: (gid: number) => number;
   /** Nodes with several names, by identity. */
@@ -265,8 +267,15 @@ export class FoldersLower implements Lower {
   }
 
   #listing(folder: LowerNode): Listing {
-    const known = this.#listings.get(folder);
-    if (known !== undefined) return known;
+    // Folders are gone through index by index.
+    if (folder === this.#lastFolder && this.#lastListing !== undefined) return this.#lastListing;
+    const listing = this.#listings.get(folder) ?? this.#list(folder);
+    this.#lastFolder = folder;
+    this.#lastListing = listing;
+    return listing;
+  }
+
+  #list(folder: LowerNode): Listing {
     const state = this.#state(folder);
     this.#found = 0;
     const listing = mergeListing(this.#layers, state.parts);

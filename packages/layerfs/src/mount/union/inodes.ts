@@ -1,3 +1,4 @@
+import type { Statx } from '@layerfs/linux';
 import { S_IFDIR } from '../../core/tree/format.js';
 import type { LowerNode } from './lower.js';
 
@@ -18,6 +19,8 @@ export interface UpperName {
 export class Inode {
   /** The newest nodeid; an older one may still be in use by the kernel. */
   nodeid: number;
+  /** Its nodeid at first. */
+  readonly first: number;
   /** What stat shows, for good. */
   readonly ino: number;
   /** S_IFMT bits. */
@@ -32,8 +35,12 @@ export class Inode {
   metacopy = false;
   /** Where it lies in upper. Empty when all known names are gone while it is still in use: then `orphan` leads to it. */
   names: UpperName[] = [];
-  /** An O_PATH descriptor, or -1. */
+  /** A descriptor of a file without a name, or -1. */
   orphan = -1;
+  /** What stat said last of a file whose last name is gone and that nobody has open. */
+  ghost: Statx | undefined;
+  /** It is known to have no extended attributes. */
+  bare = false;
   /** Not in upper, and without a name any more. */
   gone = false;
   /** Handles that can write. */
@@ -45,6 +52,7 @@ export class Inode {
 
   constructor(nodeid: number, ino: number, type: number, lower: LowerNode) {
     this.nodeid = nodeid;
+    this.first = nodeid;
     this.ino = ino;
     this.type = type;
     this.lower = lower;
@@ -61,6 +69,10 @@ export class Folder extends Inode {
   subfolders = -1;
   /** Grows whenever one of its names comes or goes. */
   version = 0;
+  /** The group of what is made in a set-group-ID folder, -1: it is who makes it who says; undefined: not looked at yet. */
+  heir: number | undefined;
+  /** Made in this mount: there is no whiteout in it without something of the lower below. */
+  tidy = false;
   /** Whether what is made in it inherits an ACL; undefined: not looked at yet. */
   defaultAcl: boolean | undefined;
 

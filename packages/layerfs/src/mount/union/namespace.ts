@@ -44,15 +44,26 @@ export interface Maker {
   readonly umask: number;
 }
 
+/** Something new: its inode, and what stat says of it. */
+export interface Made {
+  readonly inode: Inode;
+  readonly stat: Statx;
+}
+
 /** Names that come, go and move. */
 export class Namespace {
   readonly #union: Union;
   readonly #copyUp: CopyUp;
   readonly #umask: number;
+  readonly #isOpen: (nodeid: number) => boolean;
   readonly #attr = new Attr();
 
-  /** @param umask this process's own, which the kernel applies to what we make */
-  constructor(union: Union, copyUp: CopyUp, umask: number) {
+  /**
+   * @param umask this process's own, which the kernel applies to what we make
+   * @param isOpen whether somebody has a file open
+   */
+  constructor(union: Union, copyUp: CopyUp, umask: number, isOpen: (nodeid: number) => boolean) {
+    this.#isOpen = isOpen;
     this.#union = union;
     this.#copyUp = copyUp;
     this.#umask = umask;
@@ -75,19 +86,26 @@ export class Namespace {
     return (stat.mode & S_IFMT) === S_IFDIR ? 'folder' : 'file';
   }
 
+  /** {@link #state} of a name that the kernel found free. Where the lower has none either, no whiteout is there. */
+  #stateToMake(folder: Folder, name: string): NameState {
+    return folder.tidy && this.#below(folder, name) === 'nothing'
+      ? { upper: 'nothing', below: 'nothing' }
+      : this.#state(folder, name);
+  }
+
   /** A file, device, FIFO or socket. `mode` has its type. */
-  mknod(folder: Folder, name: string, maker: Maker, rdev: number): Inode {
+  mknod(folder: Folder, name: string, maker: Maker, rdev: number): Made {
     // That would be a whiteout.
     if ((maker.mode & S_IFMT) === S_IFCHR && rdev === 0) throw new ErrnoError(errno.EPERM, 'mknod');
     return this.#make(folder, name, maker, (dir, bytes, mode) => mknodat(dir, bytes, mode, device(rdev)));
   }
 
-  mkdir(folder: Folder, name: string, maker: Maker): Inode {
+  mkdir(folder: Folder, name: string, maker: Maker): Made {
     const mode = (maker.mode & 0o7777) | S_IFDIR;
     return this.#make(folder, name, { ...maker, mode }, (dir, bytes, bits) => mkdirat(dir, bytes, bits & 0o7777));
   }
 
-  symlink(folder: Folder, name: string, target: string, caller: Caller): Inode {
+  symlink(folder: Folder, name: string, target: string, caller: Caller): Made {
     const maker = { caller, mode: 0o120777, umask: 0 };
     return this.#make(folder, name, maker, (dir, bytes) => symlinkat(latin1Bytes(target), dir, bytes));
   }
@@ -98,11 +116,11 @@ export class Namespace {
     name: string,
     maker: Maker,
     action: (dir: number, name: Uint8Array, mode: number) => void,
-  ): Inode {
+  ): Made {
     const { upper } = this.#union;
     this.#begin(folder, name);
     const isFolder = (maker.mode & S_IFMT) === S_IFDIR;
-    const state = this.#state(folder, name);
+    const state = this.#stateToMake(folder, name);
     if (state.upper === 'file' || state.upper === 'folder') throw new ErrnoError(errno.EEXIST, 'make');
     if (state.upper === 'nothing' && state.below !== 'nothing') throw new ErrnoError(errno.EEXIST, 'make');
     const plan = planMake(state, isFolder);
@@ -117,13 +135,13 @@ export class Namespace {
       this.#settle(staged, dir, bytes, isFolder && plan.overWhiteout);
     }
     if (isFolder && folder.subfolders >= 0) folder.subfolders++;
-    return this.#found(folder, name);
-  }
-
-  #found(folder: Folder, name: string): Inode {
-    const stat = this.#union.upper.entry(folder, name);
+    const stat = upper.entry(folder, name);
     if (stat === undefined) throw new ErrnoError(errno.EIO, 'make');
-    return this.#union.adopt(folder, name, stat);
+    const bare = folder.defaultAcl !== true && !plan.opaque;
+    if (isFolder) return { inode: this.#union.newFolder(stat, folder, name, bare), stat };
+    const inode = this.#union.newFile(stat, bare);
+    this.#union.table.addName(inode, folder, name);
+    return { inode, stat };
   }
 
   #begin(folder: Folder, name: string): void {
@@ -162,12 +180,17 @@ export class Namespace {
     folder: Folder,
     { caller, mode, umask }: Maker,
   ): { uid: number; gid: number; mode: number; inherits: boolean } {
-    const stat = this.#union.upper.stat(folder);
-    const sticksToGroup = (stat.mode & S_ISGID) !== 0;
+    const heir = (folder.heir ??= this.#heir(folder));
+    const sticksToGroup = heir >= 0;
     const inherits = this.#inheritsAcl(folder);
     let bits = inherits || (mode & S_IFMT) === 0o120000 ? mode : mode & ~(umask & 0o777);
     if (sticksToGroup && (mode & S_IFMT) === S_IFDIR) bits |= S_ISGID;
-    return { uid: caller.uid, gid: sticksToGroup ? stat.gid : caller.gid, mode: bits, inherits };
+    return { uid: caller.uid, gid: sticksToGroup ? heir : caller.gid, mode: bits, inherits };
+  }
+
+  #heir(folder: Folder): number {
+    const { mode, gid } = this.#union.upper.stat(folder);
+    return (mode & S_ISGID) !== 0 ? gid : -1;
   }
 
   #inheritsAcl(folder: Folder): boolean {
@@ -206,17 +229,17 @@ export class Namespace {
   }
 
   /** A file without a name. */
-  tmpfile(folder: Folder, maker: Maker): Inode {
+  tmpfile(folder: Folder, maker: Maker): Made {
     if (folder.removed) throw new ErrnoError(errno.ENOENT, 'removed folder');
     this.#copyUp.folder(folder);
     const { uid, gid, mode, inherits } = this.ownership(folder, { ...maker, mode: maker.mode | S_IFREG });
     const fd = this.#copyUp.unnamed(folder, mode & 0o7777);
     fchownSync(fd, this.#union.upper.storedUid(uid), this.#union.upper.storedGid(gid));
     if (!inherits && (this.#umask !== 0 || (mode & 0o6000) !== 0)) fchmodSync(fd, mode & 0o7777);
-    const stat = statx(fd, '', AT.EMPTY_PATH);
-    const inode = this.#union.newFile(stat);
+    const stat = this.#union.upper.shown(statx(fd, '', AT.EMPTY_PATH));
+    const inode = this.#union.newFile(stat, !inherits);
     inode.orphan = fd;
-    return inode;
+    return { inode, stat };
   }
 
   /** One more name for a file. */
@@ -275,16 +298,23 @@ export class Namespace {
       table.add(inode);
       return inode;
     }
-    if (node.upper && node.names.length <= 1 && (node.held > 0 || node.pins > 0)) upper.keep(node);
+    if (!node.upper) return node;
+    // Somebody has it open, or may come back to it by another name.
+    if (node.pins > 0 || this.#isOpen(node.first) || this.#isOpen(node.nodeid)) upper.keep(node);
+    const { nlink, ...stat } = upper.stat(node);
+    if (nlink === 1) node.ghost = { ...stat, nlink: 0 };
+    else if (node.names.length <= 1) upper.keep(node);
     return node;
   }
 
   #removed(inode: Inode, folder: Folder, name: string): void {
-    const { table, upper } = this.#union;
+    const { table } = this.#union;
     table.removeName(inode, folder, name);
     if (!inode.upper) inode.gone = true;
-    else if (inode.orphan < 0 && inode.names.length === 0) table.clearUpper(inode);
-    else if (upper.stat(inode).nlink === 0) table.clearUpper(inode);
+    // Its number may be another file's from now on.
+    else if (inode.ghost !== undefined) table.clearUpper(inode);
+    // It can be asked itself.
+    if (inode.orphan >= 0) inode.ghost = undefined;
     table.release(inode);
   }
 
@@ -371,10 +401,9 @@ export class Namespace {
   }
 
   #prepareReplaced(target: Inode | LowerNode): Inode {
-    const { upper } = this.#union;
     if (this.#union.type(target) !== S_IFDIR) return this.#prepareRemoval(target);
     const folder = this.#union.folder(this.#union.nodeid(target));
-    if (folder.upper) upper.keep(folder);
+    if (folder.upper) this.#union.upper.keep(folder);
     return folder;
   }
 

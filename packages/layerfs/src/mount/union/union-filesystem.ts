@@ -10,7 +10,7 @@ import {
   type Reply,
   type SetAttr,
 } from '@layerfs/fuse';
-import { ErrnoError, copyFileRangeAt, errno, fallocate, ioctl, syncfs } from '@layerfs/linux';
+import { ErrnoError, copyFileRangeAt, errno, fallocate, ioctl, syncfs, type Statx } from '@layerfs/linux';
 import { S_IFDIR, S_IFLNK } from '../../core/tree/format.js';
 import { CAP, ProcessRights } from '../process.js';
 import type { BackingIds } from '../filesystem/backing.js';
@@ -19,8 +19,8 @@ import { CopyUp } from './copy-up.js';
 import { Folder, type Inode } from './inodes.js';
 import { Listing } from './listing.js';
 import type { Lower, LowerNode } from './lower.js';
-import { Namespace } from './namespace.js';
-import { Union } from './union.js';
+import { Namespace, type Made } from './namespace.js';
+import { Union, fillStat } from './union.js';
 import type { Upper } from './upper.js';
 import { Xattrs } from './xattrs.js';
 
@@ -70,7 +70,7 @@ export class UnionFileSystem implements FileSystem {
     this.#hasXattrs = options.xattrs ?? true;
     this.#copyUp = new CopyUp(this.#union, !options.volatile);
     this.#content = new Content(this.#union, this.#copyUp);
-    this.#namespace = new Namespace(this.#union, this.#copyUp, ownUmask());
+    this.#namespace = new Namespace(this.#union, this.#copyUp, ownUmask(), (nodeid) => this.#content.isOpen(nodeid));
     this.#xattrs = new Xattrs(this.#union, this.#copyUp);
     this.#listing = new Listing(this.#union, (node) => this.#lifetime(this.#union.nodeid(node), node));
     this.init = {
@@ -105,8 +105,8 @@ export class UnionFileSystem implements FileSystem {
 
   #lifetime(nodeid: number, node: Inode | LowerNode): number {
     if (typeof node === 'number') return this.#trust;
-    // Writes by the kernel itself change it, and an old nodeid hears of nothing.
-    return node.writers > 0 || nodeid !== node.nodeid ? 0 : this.#trust;
+    // An old nodeid hears of nothing. (The kernel knows of what it writes itself; but for mmap, of which it is told at the end.)
+    return nodeid !== node.nodeid ? 0 : this.#trust;
   }
 
   #entry(node: Inode | LowerNode, reply: Reply): void {
@@ -114,6 +114,18 @@ export class UnionFileSystem implements FileSystem {
     this.#union.fill(node, this.#attr);
     this.#union.table.looked(nodeid);
     reply.entry(nodeid, this.#attr, this.#trust, this.#lifetime(nodeid, node));
+  }
+
+  #madeEntry({ inode, stat }: Made, reply: Reply): void {
+    this.#fillMade(inode, stat);
+    reply.entry(inode.nodeid, this.#attr, this.#trust, this.#trust);
+  }
+
+  #fillMade(inode: Inode, stat: Statx): void {
+    fillStat(stat, this.#attr);
+    this.#attr.ino = inode.ino;
+    if (inode instanceof Folder) this.#attr.nlink = 2;
+    this.#union.table.looked(inode.nodeid);
   }
 
   lookup(caller: Caller, name: string, reply: Reply): void {
@@ -145,6 +157,7 @@ export class UnionFileSystem implements FileSystem {
     if ((valid & FATTR.SIZE) !== 0) node = this.#truncate(nodeid, node, changes);
     const inode = this.#copyUp.any(node, { data: false });
     const { upper } = this.#union;
+    if (inode instanceof Folder) inode.heir = undefined;
     // Nothing at all is what comes of chown(path, -1, -1), which takes set-user-ID away like any other.
     if (valid === 0 && (upper.stat(inode).mode & 0o6000) !== 0) upper.chown(inode, -1, -1);
     if ((valid & (FATTR.UID | FATTR.GID)) !== 0) {
@@ -195,16 +208,16 @@ export class UnionFileSystem implements FileSystem {
   }
 
   symlink(caller: Caller, name: string, target: string, reply: Reply): void {
-    this.#entry(this.#namespace.symlink(this.#union.folder(caller.nodeid), name, target, caller), reply);
+    this.#madeEntry(this.#namespace.symlink(this.#union.folder(caller.nodeid), name, target, caller), reply);
   }
 
   mknod(caller: Caller, name: string, mode: number, rdev: number, umask: number, reply: Reply): void {
     const maker = { caller, mode, umask };
-    this.#entry(this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, rdev), reply);
+    this.#madeEntry(this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, rdev), reply);
   }
 
   mkdir(caller: Caller, name: string, mode: number, umask: number, reply: Reply): void {
-    this.#entry(this.#namespace.mkdir(this.#union.folder(caller.nodeid), name, { caller, mode, umask }), reply);
+    this.#madeEntry(this.#namespace.mkdir(this.#union.folder(caller.nodeid), name, { caller, mode, umask }), reply);
   }
 
   unlink(caller: Caller, name: string, reply: Reply): void {
@@ -236,8 +249,7 @@ export class UnionFileSystem implements FileSystem {
 
   create(caller: Caller, name: string, flags: number, mode: number, umask: number, reply: Reply): void {
     const maker = { caller, mode, umask };
-    const inode = this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, 0);
-    this.#created(inode, flags, reply);
+    this.#created(this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, 0), flags, reply);
   }
 
   tmpfile(caller: Caller, flags: number, mode: number, umask: number, reply: Reply): void {
@@ -245,11 +257,11 @@ export class UnionFileSystem implements FileSystem {
     this.#created(this.#namespace.tmpfile(folder, { caller, mode, umask }), flags, reply);
   }
 
-  #created(inode: Inode, flags: number, reply: Reply): void {
-    const { fh, flags: how, id } = this.#content.open(inode.nodeid, flags);
-    this.#union.fill(inode, this.#attr);
-    this.#union.table.looked(inode.nodeid);
-    reply.create(inode.nodeid, this.#attr, this.#trust, this.#lifetime(inode.nodeid, inode), fh, how, id);
+  #created({ inode, stat }: Made, flags: number, reply: Reply): void {
+    // It is new: there is nothing to cut, and nothing to look at.
+    const { fh, flags: how, id } = this.#content.openNew(inode, flags, stat.mode);
+    this.#fillMade(inode, stat);
+    reply.create(inode.nodeid, this.#attr, this.#trust, this.#trust, fh, how, id);
   }
 
   read(_caller: Caller, fh: number, offset: number, size: number, reply: Reply): void {
@@ -270,6 +282,7 @@ export class UnionFileSystem implements FileSystem {
 
   fsync(_caller: Caller, fh: number, dataOnly: boolean, reply: Reply): void {
     const fd = this.#content.descriptor(fh);
+    this.#content.written(fh);
     if (this.#volatile || fd < 0) return reply.ok();
     // Waits for the disk: others are served meanwhile.
     const later = reply.defer();
@@ -323,7 +336,9 @@ export class UnionFileSystem implements FileSystem {
 
   getxattr(caller: Caller, name: string, size: number, reply: Reply): void {
     if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
-    reply.xattr(this.#xattrs.get(this.#union.find(caller.nodeid), name), size);
+    const value = this.#xattrs.get(this.#union.find(caller.nodeid), name);
+    if (value === undefined) reply.error(errno.ENODATA);
+    else reply.xattr(value, size);
   }
 
   listxattr(caller: Caller, size: number, reply: Reply): void {
@@ -366,7 +381,7 @@ export class UnionFileSystem implements FileSystem {
   }
 
   ioctl(caller: Caller, fh: number, command: number, _data: Uint8Array, _outSize: number, reply: Reply): void {
-    if (command !== FS_IOC_GETFLAGS) throw new ErrnoError(errno.ENOTTY, 'ioctl');
+    if (command !== FS_IOC_GETFLAGS) return reply.error(errno.ENOTTY);
     const out = new Uint8Array(4);
     const node = this.#union.find(caller.nodeid);
     const fd = this.#union.type(node) === S_IFDIR ? -1 : this.#content.descriptor(fh);

@@ -6,7 +6,7 @@ import * as format from '../../core/overlay/format.js';
 import { ROOT, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import { Folder, Inode, InodeTable } from './inodes.js';
 import type { Lower, LowerNode } from './lower.js';
-import type { Upper } from './upper.js';
+import { NO_MARKS, type Upper } from './upper.js';
 
 /** Inode numbers of files that only upper has lie this much above the largest of the lower. */
 const UPPER_INO = 2 ** 40;
@@ -140,6 +140,7 @@ export class Union {
     // Known from before upper had it, or continued by two folders, which only a stranger's upper can have.
     const nodeid = this.table.nodeidFor(raised === undefined ? lower : 0);
     const folder = new Folder(nodeid, this.#ino(stat, target, lower, marks), lower, undefined, name);
+    folder.bare = marks === NO_MARKS;
     this.table.add(folder);
     this.table.setUpper(folder, stat.ino);
     this.table.place(folder, parent, name);
@@ -155,18 +156,32 @@ export class Union {
     if (metacopy && lower === 0) throw new ErrnoError(errno.EIO, 'metacopy without a lower file');
     const inode = new Inode(this.table.nodeidFor(lower), this.#ino(stat, target, lower, marks), type, lower);
     inode.metacopy = metacopy;
+    inode.bare = marks === NO_MARKS;
     this.table.add(inode);
     this.table.setUpper(inode, stat.ino);
     this.table.addName(inode, folder, name);
     return inode;
   }
 
-  /** The inode of a new file in upper that has no name yet. */
-  newFile(stat: Statx): Inode {
+  /** The inode of a new file in upper, of which nothing need be looked up. @param bare it can have no attributes */
+  newFile(stat: Statx, bare: boolean): Inode {
     const inode = new Inode(this.table.fresh(), UPPER_INO + stat.ino, stat.mode & S_IFMT, 0);
+    inode.bare = bare;
     this.table.add(inode);
     this.table.setUpper(inode, stat.ino);
     return inode;
+  }
+
+  /** The inode of a new folder in upper. */
+  newFolder(stat: Statx, parent: Folder, name: string, bare: boolean): Folder {
+    const folder = new Folder(this.table.fresh(), UPPER_INO + stat.ino, 0, undefined, name);
+    folder.bare = bare;
+    folder.subfolders = 0;
+    folder.tidy = true;
+    this.table.add(folder);
+    this.table.setUpper(folder, stat.ino);
+    this.table.place(folder, parent, name);
+    return folder;
   }
 
   #opaque(target: Uint8Array | number): boolean {
@@ -202,7 +217,7 @@ export class Union {
     }
     if (!node.upper) this.lower.fill(node.lower, attr);
     else {
-      fillStat(this.upper.stat(node), attr);
+      fillStat(node.ghost ?? this.upper.stat(node), attr);
       // Its blocks are the lower's.
       if (node.metacopy) attr.blocks = this.#lowerBlocks(node.lower);
     }

@@ -23,6 +23,7 @@ import {
   setXattr,
   statx,
   tryFlock,
+  tryStatx,
   LOCK,
   unlinkat,
   renameat2,
@@ -194,10 +195,11 @@ export class Upper {
 
   stat(inode: Inode): Statx {
     const { dir, name } = this.place(inode);
-    return this.#shown(name.length === 0 ? statx(dir, '', AT.EMPTY_PATH) : statx(dir, name, AT.SYMLINK_NOFOLLOW));
+    return this.shown(name.length === 0 ? statx(dir, '', AT.EMPTY_PATH) : statx(dir, name, AT.SYMLINK_NOFOLLOW));
   }
 
-  #shown(stat: Statx): Statx {
+  /** What stat on disk says, with the owners that are shown. */
+  shown(stat: Statx): Statx {
     const owners = this.#owners;
     if (owners === undefined) return stat;
     return { ...stat, uid: owners.uid.shown(stat.uid), gid: owners.gid.shown(stat.gid) };
@@ -214,12 +216,8 @@ export class Upper {
 
   /** What a name is in a folder of upper; undefined when there is none. */
   entry(folder: Folder, name: string): Statx | undefined {
-    try {
-      return statx(this.dir(folder), latin1Bytes(name), AT.SYMLINK_NOFOLLOW);
-    } catch (error) {
-      if (error instanceof ErrnoError && error.errno === errno.ENOENT) return undefined;
-      throw error;
-    }
+    const stat = tryStatx(this.dir(folder), latin1Bytes(name), AT.SYMLINK_NOFOLLOW);
+    return stat === undefined ? undefined : this.shown(stat);
   }
 
   isWhiteout(stat: Statx): boolean {
@@ -348,4 +346,5 @@ function openForListing(dir: number): number {
 }
 
 const NOTHING = new Uint8Array();
-const NO_MARKS: ReadonlySet<string> = new Set();
+/** What `marks` gives for a file without any extended attribute, of whatever name. */
+export const NO_MARKS: ReadonlySet<string> = new Set();

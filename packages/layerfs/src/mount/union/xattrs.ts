@@ -36,22 +36,23 @@ export class Xattrs {
     return name.startsWith(this.#escaped) ? `${this.#own}${name.slice(this.#escaped.length)}` : undefined;
   }
 
-  get(node: Inode | LowerNode, name: string): Uint8Array {
+  /** A value; undefined when there is none of that name. @throws ErrnoError ENOTSUP for a name of no namespace */
+  get(node: Inode | LowerNode, name: string): Uint8Array | undefined {
     checkNamespace(name);
-    const value = this.#value(node, this.#onDisk(name));
-    if (value === undefined) throw new ErrnoError(errno.ENODATA, 'getxattr');
-    return value;
+    return this.#value(node, this.#onDisk(name));
   }
 
   #value(node: Inode | LowerNode, name: string): Uint8Array | undefined {
     if (typeof node === 'number') return this.#union.lower.xattr(node, name);
     if (!node.upper) return this.#union.lower.xattr(node.lower, name);
+    if (node.bare) return undefined;
     return getXattr(this.#union.upper.xattrTarget(node), name);
   }
 
   /** Names as a process sees them, each with a NUL behind. */
   list(node: Inode | LowerNode, pid: number): Uint8Array {
     const { lower, upper } = this.#union;
+    if (typeof node !== 'number' && node.bare) return EMPTY;
     const names =
       typeof node !== 'number' && node.upper
         ? listXattrs(upper.xattrTarget(node))
@@ -69,6 +70,7 @@ export class Xattrs {
     const onDisk = this.#onDisk(name);
     this.#checkFlags(node, onDisk, flags);
     const inode = this.#copyUp.any(node, { data: false });
+    inode.bare = false;
     setXattr(this.#union.upper.xattrTarget(inode), onDisk, value, flags);
     this.#noteAcl(inode, name);
   }
@@ -107,5 +109,6 @@ function checkNamespace(name: string): void {
 
 const ACLS: ReadonlySet<string> = new Set([DEFAULT_ACL, 'system.posix_acl_access']);
 const NAMESPACES = ['user.', 'trusted.', 'security.'];
+const EMPTY = new Uint8Array();
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;

@@ -171,9 +171,16 @@ describe('a commit', () => {
   });
 });
 
+const UNCHANGED: [string, string, (upper: string) => void] = [
+  'nothing was changed',
+  'failed-precondition',
+  () => undefined,
+];
+
 describe('a refused commit leaves nothing', () => {
   test.each<[string, string, (upper: string) => void]>([
-    ['nothing was changed', 'failed-precondition', () => undefined],
+    // Without root the upper folder has another owner than the image's root, and so has changed.
+    ...(process.geteuid?.() === 0 ? [UNCHANGED] : []),
     [
       'a redirect out of the lower',
       'corrupt',
@@ -196,7 +203,9 @@ describe('a refused commit leaves nothing', () => {
       'unavailable',
       (upper) => {
         rmSync(upper, { recursive: true });
-        symlinkSync('/etc', upper);
+        const elsewhere = here.fresh();
+        mkdirSync(elsewhere);
+        symlinkSync(elsewhere, upper);
       },
     ],
   ])('%s', async (_, code, spoil) => {

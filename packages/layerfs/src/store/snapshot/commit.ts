@@ -135,7 +135,7 @@ async function* changes(
       const onSocket = (path: string): void => {
         notes.push(`socket ${printable(path)} left out: a socket has no meaning without its server`);
       };
-      yield* layerTar(counted(upperEntries(tree, upper, { onSocket }), counts), context.paths, signal);
+      yield* layerTar(counted(upperEntries(tree, upper, { onSocket, forLayer: true }), counts), context.paths, signal);
     } finally {
       upper.close();
     }

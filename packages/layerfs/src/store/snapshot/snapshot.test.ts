@@ -16,7 +16,7 @@ const inSnapshots = (): string[] => readdirSync(join(here.root, 'snapshots'));
 
 describe('making', () => {
   test('an empty upper folder with the attributes of the root', async () => {
-    const owner = ROOT ? { uid: 5, gid: 6 } : {};
+    const owner = ROOT ? { uid: 5, gid: 6 } : { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
     const root = tarOf({ path: './', type: '5', mode: 0o1751, mtimeSec: 1000, mtimeNsec: 5, ...owner });
     await here.store.import(here.file(root), { name: 'rooted' });
     const snapshot = await here.store.createSnapshot('rooted', { name: 'work' });
