@@ -39,6 +39,14 @@ function planOf(options: FuseLayerfsOptions): FoldersPlan {
   };
 }
 
+/** Options that are understood, and do nothing here yet that their user would rely on. */
+function warnOfMissing(options: FuseLayerfsOptions): void {
+  if (options.context !== undefined) complain('context is not supported: files keep their SELinux labels');
+  if (options.xattrPermissions !== 0)
+    complain('xattr_permissions is not supported: owners and modes are the real ones');
+  if (options.staticNlink) complain('static_nlink is not needed: link counts of folders are right, and free');
+}
+
 async function mount(options: FuseLayerfsOptions): Promise<void> {
   const { finished, pid, passthrough, reason } = await mountFolders(planOf(options));
   if (options.debug) complain(`served by process ${pid}; passthrough: ${passthrough ? 'yes' : reason}`);
@@ -68,6 +76,7 @@ switch (line.kind) {
   case 'mount':
   default:
     for (const warning of line.warnings) complain(warning);
+    warnOfMissing(line.options);
     try {
       await mount(line.options);
     } catch (error) {

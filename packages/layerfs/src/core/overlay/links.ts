@@ -1,7 +1,7 @@
 /** Files of the upper with several names: what is to be known of all of them before the first is given. */
-import { S_IFDIR, S_IFMT } from '../tree/format.js';
+import { ROOT, S_IFDIR, S_IFMT } from '../tree/format.js';
 import type { Tree } from '../tree/tree.js';
-import { lowerContent, lowerFolder, type LowerPlace } from './lower-names.js';
+import { deletedIn, lowerContent, lowerFolder, type LowerPlace } from './lower-names.js';
 import { asFolder, childOf } from './tree-entries.js';
 import { isMetacopy, joinPath, readUpper, type UpperFile, type UpperFolder } from './upper.js';
 import { LayerfsError } from '../error.js';
@@ -23,18 +23,21 @@ export interface LinkGroup {
 
 /**
  * Goes through the upper once and collects the files with several names.
+ * @param forLayer see `Deleted.unspeakable`: what is given anew has nothing below it
  * @throws LayerfsError as reading the upper does
  */
-export function linkGroups(lower: Tree, root: UpperFolder, rootLower: number): Map<string, LinkGroup> {
+export function linkGroups(lower: Tree, root: UpperFolder, forLayer: boolean): Map<string, LinkGroup> {
   const groups = new Map<string, LinkGroup>();
   const misses = new Map<string, LayerfsError>();
   const visit = (folder: UpperFolder, path: string, below: number, base: number): void => {
-    const { entries, whiteouts, opaque } = readUpper(folder, path);
+    const content = readUpper(folder, path);
+    const { entries, whiteouts, opaque } = content;
     const continues = opaque ? 0 : below;
+    const anew = forLayer && deletedIn(lower, content, continues, base).unspeakable;
     for (const file of entries) {
       const at = joinPath(path, file.name);
       const place: LowerPlace = { folder: continues, hidden: whiteouts.has(file.name) };
-      const here = childOf(lower, base, file.name);
+      const here = anew ? 0 : childOf(lower, base, file.name);
       if ((file.mode & S_IFMT) === S_IFDIR) {
         const child = folder.openFolder(file.name);
         try {
@@ -53,7 +56,7 @@ export function linkGroups(lower: Tree, root: UpperFolder, rootLower: number): M
       }
     }
   };
-  visit(root, '', rootLower, rootLower);
+  visit(root, '', ROOT, ROOT);
   for (const [key, group] of groups) {
     // Found under no name.
     const miss = misses.get(key);

@@ -1,8 +1,8 @@
 /** Finds what a file of the upper continues in the lower, by kernel overlayfs's rules (fs/overlayfs/namei.c). */
 import { S_IFMT, S_IFREG } from '../tree/format.js';
 import type { Tree } from '../tree/tree.js';
-import { asFolder, childOf } from './tree-entries.js';
-import { corruptUpper, redirectOf, type UpperFile } from './upper.js';
+import { asFolder, childOf, deletedNames, namedDeleted, type Deleted } from './tree-entries.js';
+import { corruptUpper, redirectOf, type UpperContent, type UpperFile } from './upper.js';
 
 /** Where in the lower a name of the upper is looked for. */
 export interface LowerPlace {
@@ -31,6 +31,21 @@ export function lowerContent(lower: Tree, file: UpperFile, place: LowerPlace, pa
     throw corruptUpper(path, `it has ${file.size} bytes, the lower file with its content ${lower.size(ino)}`);
   }
   return ino;
+}
+
+/**
+ * What is missing from a folder of the upper.
+ * @param continues the lower folder that goes on in it, 0: none
+ * @param base what the lower has at its path, 0: no folder
+ */
+export function deletedIn(lower: Tree, { entries, whiteouts }: UpperContent, continues: number, base: number): Deleted {
+  const here = new Set(entries.map(({ name }) => name));
+  // Where the lower's own folder goes on, only what upper says of it matters.
+  if (continues === base) {
+    return namedDeleted([...whiteouts].filter((name) => !here.has(name) && childOf(lower, base, name) !== 0));
+  }
+  const moved = (name: string): boolean => !whiteouts.has(name) && childOf(lower, continues, name) !== 0;
+  return deletedNames(lower, base, (name) => here.has(name) || moved(name));
 }
 
 function named(lower: Tree, file: UpperFile, { folder, hidden }: LowerPlace): number {

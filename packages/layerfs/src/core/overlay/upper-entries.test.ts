@@ -199,6 +199,16 @@ describe('a name too long for a whiteout', () => {
   });
 });
 
+test('a hardlink out of a folder that is given anew', () => {
+  const long = 'n'.repeat(252);
+  const lower = `a file size=1 sha256=${sha256('1')} #1\nd dir\nd/a file #1\nd/${long} file`;
+  const linked = file('1', { nlink: 2, key: 'k' });
+  const root = memoryUpper(dir({ a: linked, d: dir({ a: linked, [long]: whiteout }) }));
+  const list = brief([...upperEntries(tree(lower), root, { forLayer: true })]);
+  root.close();
+  expect(list).toEqual(['same a upper', 'opaque d', 'added d/a = a', `(deleted) d/${long}`]);
+});
+
 describe('what is equal is left out', () => {
   const lower = `f file 0640 1:2 @5.000000007 size=4 sha256=${sha256('same')} xattr:user.a=01\nl symlink 0777 -> t`;
   const same = { mode: 0o100640, uid: 1, gid: 2, mtimeSec: 5, mtimeNsec: 7 };

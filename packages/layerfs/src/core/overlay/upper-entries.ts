@@ -9,8 +9,8 @@ import { sameAttributes, treeAttributes, type Attributes } from './attributes.js
 import type { Content, LayerEntry } from './entry.js';
 import { linkGroups, type LinkGroup } from './links.js';
 import { stayingLinks } from './moved-links.js';
-import { lowerContent, lowerFolder, type LowerPlace } from './lower-names.js';
-import { TreeEntries, asFolder, childOf, deletedNames, namedDeleted, namesIn } from './tree-entries.js';
+import { deletedIn, lowerContent, lowerFolder, type LowerPlace } from './lower-names.js';
+import { TreeEntries, asFolder, childOf, namesIn } from './tree-entries.js';
 import {
   corruptUpper,
   isMetacopy,
@@ -82,7 +82,8 @@ class UpperWalk {
    */
   *#folder(folder: UpperFolder, path: string, below: number, base: number): Generator<LayerEntry, void> {
     const lower = this.#lower;
-    const { entries, whiteouts, opaque, sockets } = readUpper(folder, path);
+    const content = readUpper(folder, path);
+    const { entries, whiteouts, opaque, sockets } = content;
     for (const name of sockets) this.#options.onSocket?.(joinPath(path, name));
     const continues = opaque ? 0 : below;
     if (continues !== 0) this.#place(continues, path);
@@ -92,15 +93,9 @@ class UpperWalk {
         if (!children.has(name) && !whiteouts.has(name)) children.set(name, ino);
       }
     };
-    // Where the lower's own folder goes on, only what upper says of it matters.
-    if (continues !== base) addLower();
-    const hides = (name: string): boolean => !children.has(name) && childOf(lower, base, name) !== 0;
-    const deleted =
-      continues === base
-        ? namedDeleted([...whiteouts].filter(hides))
-        : deletedNames(lower, base, (name) => children.has(name));
+    const deleted = deletedIn(lower, content, continues, base);
     const anew = this.#options.forLayer === true && deleted.unspeakable;
-    if (anew) addLower();
+    if (continues !== base || anew) addLower();
     const covered = deleted.all || anew;
     if (covered) yield { kind: 'opaque', path };
     for (const name of deleted.names) children.set(name, undefined);
@@ -187,7 +182,7 @@ class UpperWalk {
 
   #group(key: string): LinkGroup {
     // Only an upper that has such files is gone through twice.
-    this.#groups ??= linkGroups(this.#lower, this.#root, ROOT);
+    this.#groups ??= linkGroups(this.#lower, this.#root, this.#options.forLayer === true);
     const group = this.#groups.get(key);
     if (group === undefined) throw new LayerfsError('aborted', 'the upper folder changed while it was read');
     return group;

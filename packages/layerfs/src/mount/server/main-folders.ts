@@ -6,7 +6,8 @@ import { startFolders } from './serve-folders.js';
 await runDaemon<FoldersPlan>(
   ({ mountpoint }) => mountpoint,
   async (plan, wake) => {
-    const { loop, passthrough, reason, sleep } = await startFolders(plan, wake);
-    return { ready: { passthrough, reason, pid: process.pid }, loop, sleep };
+    const serving = await startFolders(plan, wake);
+    const { passthrough, reason } = serving;
+    return { ...serving, ready: { passthrough, reason, pid: process.pid } };
   },
 );

@@ -6,7 +6,7 @@ import { startServing } from './serve.js';
 await runDaemon<ServePlan>(
   ({ info }) => info.mountpoint,
   async (plan, wake) => {
-    const { info, loop, flush, sleep } = await startServing(plan, wake);
-    return { ready: info, loop, flush, sleep };
+    const serving = await startServing(plan, wake, true);
+    return { ...serving, ready: serving.info };
   },
 );

@@ -42,6 +42,7 @@ export async function startFolders(plan: FoldersPlan, wake: readonly number[]): 
       passthrough: plan.passthrough && privileged,
       maxStackDepth: STACKED_FILESYSTEMS.has(statfsSync(dir).type) ? 2 : 1,
       volatile: plan.volatile,
+      turns: true,
       xattrs: plan.xattrs,
       acl: plan.acl,
       ...(plan.lifetime === undefined ? {} : { lifetime: plan.lifetime }),

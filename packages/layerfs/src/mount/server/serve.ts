@@ -31,9 +31,10 @@ export const IDLE_MILLIS = 500;
  * Mounts a tree and makes everything ready to serve it in this thread: when this returns, the kernel has got its
  * first answer. The registry entry and the lock on it last until the loop sees the unmount.
  * @param wake descriptors that make the loop return
+ * @param turns whether Node's event loop of this thread gets its turns in between
  * @throws LayerfsError with a sentence for the user; nothing is left mounted then
  */
-export async function startServing(plan: ServePlan, wake: readonly number[]): Promise<Serving> {
+export async function startServing(plan: ServePlan, wake: readonly number[], turns: boolean): Promise<Serving> {
   const entry = new RegistryEntry(plan.root, plan.info.id);
   let mounted = false;
   try {
@@ -49,7 +50,7 @@ export async function startServing(plan: ServePlan, wake: readonly number[]): Pr
     const root =
       plan.writable === undefined
         ? readOnlyRoot(plan, tree, objects, options.defaultPermissions === true, report)
-        : openUnion(tree, objects, plan.writable, report);
+        : openUnion(tree, objects, plan.writable, turns, report);
     const { fd, transport } = await mountSomehow(options);
     mounted = true;
     const trace = plan.info.options.trace === undefined ? undefined : new TraceFile(plan.info.options.trace, tree);

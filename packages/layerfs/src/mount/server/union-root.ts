@@ -19,7 +19,13 @@ export interface Root {
 type TreeRootFileSystem = ConstructorParameters<typeof Connection>[1];
 
 /** A writable union over a tree. @throws LayerfsError when upper or work cannot be used */
-export function openUnion(tree: Tree, objects: OpenedObjects, plan: WritablePlan, report: ProblemListener): Root {
+export function openUnion(
+  tree: Tree,
+  objects: OpenedObjects,
+  plan: WritablePlan,
+  turns: boolean,
+  report: ProblemListener,
+): Root {
   const lower = new TreeLower(tree, new ObjectFolder(objects.fd, tree, report));
   const upper = openUpper(plan);
   const stacked = STACKED_FILESYSTEMS.has(statfsSync(plan.upper).type);
@@ -27,6 +33,7 @@ export function openUnion(tree: Tree, objects: OpenedObjects, plan: WritablePlan
     passthrough: objects.readOnly,
     maxStackDepth: stacked ? 2 : 1,
     volatile: plan.volatile,
+    turns,
   });
   return {
     fs,

@@ -23,7 +23,7 @@ function report(message: ServeReport): void {
 
 let serving: Serving | undefined;
 try {
-  serving = await startServing(plan, [stop]);
+  serving = await startServing(plan, [stop], false);
 } catch (error) {
   const code = error instanceof LayerfsError ? error.code : 'internal';
   report({ failed: { code, message: error instanceof Error ? error.message : String(error) } });

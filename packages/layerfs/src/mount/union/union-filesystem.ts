@@ -1,4 +1,14 @@
-import { closeSync, fdatasync, fsync, fsyncSync, openSync, readFileSync, statfsSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  fsync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs';
 import {
   Attr,
   FATTR,
@@ -32,6 +42,8 @@ export interface UnionOptions {
   readonly maxStackDepth: number;
   /** Nothing need survive a crash. */
   readonly volatile: boolean;
+  /** Node's event loop of the serving thread gets its turns: what waits for the disk can be answered later. */
+  readonly turns: boolean;
   /** Seconds that the kernel may trust what it was told; for good unless told. */
   readonly lifetime?: number;
   /** Extended attributes; there are unless told. */
@@ -60,12 +72,14 @@ export class UnionFileSystem implements FileSystem {
   readonly #listing: Listing;
   readonly #attr = new Attr();
   readonly #volatile: boolean;
+  readonly #turns: boolean;
   readonly #trust: number;
   readonly #hasXattrs: boolean;
 
   constructor(lower: Lower, upper: Upper, options: UnionOptions) {
     this.#union = new Union(lower, upper);
     this.#volatile = options.volatile;
+    this.#turns = options.turns;
     this.#trust = options.lifetime ?? FOR_GOOD;
     this.#hasXattrs = options.xattrs ?? true;
     this.#copyUp = new CopyUp(this.#union, !options.volatile);
@@ -284,6 +298,10 @@ export class UnionFileSystem implements FileSystem {
     const fd = this.#content.descriptor(fh);
     this.#content.written(fh);
     if (this.#volatile || fd < 0) return reply.ok();
+    if (!this.#turns) {
+      (dataOnly ? fdatasyncSync : fsyncSync)(fd);
+      return reply.ok();
+    }
     // Waits for the disk: others are served meanwhile.
     const later = reply.defer();
     (dataOnly ? fdatasync : fsync)(fd, (error) => {

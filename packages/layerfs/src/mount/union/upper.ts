@@ -35,6 +35,7 @@ import { latin1Bytes } from '../../core/bytes.js';
 import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import type { IdMap } from '../../core/overlay/id-map.js';
 import * as format from '../../core/overlay/format.js';
+import { adoptForeignUpper } from './foreign-upper.js';
 import type { Folder, Inode } from './inodes.js';
 
 /** Folders of upper kept open. */
@@ -96,6 +97,7 @@ export class Upper {
     rmSync(`${work}/${STAGING}`, { recursive: true, force: true });
     mkdirat(this.#work, STAGING, 0o700);
     this.staging = openat(this.#work, STAGING, flags | O.NOFOLLOW);
+    adoptForeignUpper(this.#root, this.staging, xattrClass);
     this.#folders = new LRUCache({ max: MAX_FOLDERS, dispose: (fd) => close(fd) });
   }
 

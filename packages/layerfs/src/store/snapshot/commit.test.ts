@@ -217,6 +217,19 @@ describe('a refused commit leaves nothing', () => {
     expect(here.store.images().map(({ name }) => name)).toEqual(['app:latest']);
   });
 
+  test('the content of a renamed folder is damaged in the store', async () => {
+    const upper = await upperOf();
+    mkdirSync(join(upper, 'moved'));
+    setXattr(join(upper, 'moved'), 'user.overlay.redirect', Buffer.from('/etc'));
+    const { tree } = await here.store.tree('app');
+    const object = here.store.paths.object(tree.objectDigest(tree.resolve('etc/motd')) ?? '');
+    chmodSync(object, 0o600);
+    writeFileSync(object, 'bad\n');
+    await expect(here.store.commit('work', 'made')).rejects.toThrow(/does not match its digest/);
+    rmSync(object);
+    await expect(here.store.commit('work', 'made')).rejects.toThrow(/motd, is missing/);
+  });
+
   test('links in an upper are kept as links, and never followed', async () => {
     const upper = await upperOf();
     writeFileSync(join(here.work, 'secret'), 'secret');
