@@ -41,6 +41,7 @@ export class Connection {
   readonly #fs: FileSystem;
   readonly #hooks: ConnectionHooks;
   #negotiated: Negotiated | undefined;
+  #longSetxattr = false;
   /** Requests served by opcode number. */
   readonly counts = new Uint32Array(64);
   /** Lookups given out and taken back: the kernel holds the difference. */
@@ -107,6 +108,7 @@ export class Connection {
   /** Turns the `length` bytes in `request` into an answer in `reply`. Pure but for what the file system does. */
   dispatch(request: Request, reply: Reply, length: number): void {
     const sound = request.begin(length);
+    request.longSetxattr = this.#longSetxattr;
     reply.begin(request.uniqueLow, request.uniqueHigh);
     if (!sound) {
       reply.none();
@@ -143,6 +145,7 @@ export class Connection {
         reply.body(answer.reply);
         if (answer.negotiated === undefined) break;
         this.#negotiated = answer.negotiated;
+        this.#longSetxattr = answer.negotiated.capabilities.has(INIT.SETXATTR_EXT);
         this.#fs.ready?.(answer.negotiated);
         break;
       }

@@ -61,6 +61,8 @@ export interface FileSystem {
   /** The kernel drops `count` of the lookups it was answered for `nodeid`. Gets no answer. */
   forget?(nodeid: number, count: number): void;
   getattr?(caller: Caller, fh: number | undefined, reply: Reply): void;
+  /** What getattr tells, and the time of birth; asked for only when somebody wants to know that. */
+  statx?(caller: Caller, reply: Reply): void;
   setattr?(caller: Caller, changes: SetAttr, reply: Reply): void;
   readlink?(caller: Caller, reply: Reply): void;
   symlink?(caller: Caller, name: string, target: string, reply: Reply): void;
@@ -87,7 +89,8 @@ export interface FileSystem {
   releasedir?(caller: Caller, fh: number, flags: number, reply: Reply): void;
   fsyncdir?(caller: Caller, fh: number, dataOnly: boolean, reply: Reply): void;
   statfs?(caller: Caller, reply: Reply): void;
-  setxattr?(caller: Caller, name: string, value: Uint8Array, flags: number, reply: Reply): void;
+  /** `kill`: setting this ACL takes set-group-ID away (SETXATTR_EXT). */
+  setxattr?(caller: Caller, name: string, value: Uint8Array, flags: number, kill: boolean, reply: Reply): void;
   getxattr?(caller: Caller, name: string, size: number, reply: Reply): void;
   listxattr?(caller: Caller, size: number, reply: Reply): void;
   removexattr?(caller: Caller, name: string, reply: Reply): void;

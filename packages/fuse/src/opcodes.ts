@@ -20,6 +20,7 @@ export interface Operation {
 const FH_VALID = 1; // FUSE_GETATTR_FH
 const LK_FLOCK = 1;
 const OPEN_KILL_SUIDGID = 1;
+const SETXATTR_ACL_KILL_SGID = 1;
 
 function u64(request: Request, offset: number): bigint {
   return BigInt(request.u32(offset)) | (BigInt(request.u32(offset + 4)) << 32n);
@@ -52,6 +53,7 @@ const table: readonly Operation[] = [
   silent('FORGET', 8, 'forget', (fs, q) => fs.forget(q.nodeid, q.u64(0))),
   silent('BATCH_FORGET', 8, 'forget', forgetMany),
   op('GETATTR', 16, 'getattr', (fs, q, r) => fs.getattr(q, (q.u32(0) & FH_VALID) !== 0 ? q.u64(8) : undefined, r)),
+  op('STATX', 24, 'statx', (fs, q, r) => fs.statx(q, r)),
   op('SETATTR', 88, 'setattr', (fs, q, r) =>
     fs.setattr(
       q,
@@ -93,7 +95,11 @@ const table: readonly Operation[] = [
   op('RELEASEDIR', 24, 'releasedir', (fs, q, r) => fs.releasedir(q, q.u64(0), q.u32(8), r)),
   op('FSYNCDIR', 16, 'fsyncdir', (fs, q, r) => fs.fsyncdir(q, q.u64(0), (q.u32(8) & 1) !== 0, r)),
   op('STATFS', 0, 'statfs', (fs, q, r) => fs.statfs(q, r)),
-  op('SETXATTR', 9, 'setxattr', (fs, q, r) => fs.setxattr(q, q.name(8), q.data(q.afterName(8), q.u32(0)), q.u32(4), r)),
+  op('SETXATTR', 9, 'setxattr', (fs, q, r) => {
+    const at = q.longSetxattr ? 16 : 8;
+    const kill = q.longSetxattr && (q.u32(8) & SETXATTR_ACL_KILL_SGID) !== 0;
+    fs.setxattr(q, q.name(at), q.data(q.afterName(at), q.u32(0)), q.u32(4), kill, r);
+  }),
   op('GETXATTR', 9, 'getxattr', (fs, q, r) => fs.getxattr(q, q.name(8), q.u32(0), r)),
   op('LISTXATTR', 8, 'listxattr', (fs, q, r) => fs.listxattr(q, q.u32(0), r)),
   op('REMOVEXATTR', 1, 'removexattr', (fs, q, r) => fs.removexattr(q, q.name(0), r)),

@@ -78,3 +78,42 @@ export function putLifetime(words: Uint32Array, secondsAt: number, nanosAt: numb
   putU64(words, secondsAt, whole);
   words[nanosAt] = (seconds - whole) * 1e9;
 }
+
+/** struct fuse_statx_out with its struct fuse_statx. */
+export const STATX_OUT_SIZE = 288;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_BTIME = 0x800;
+
+/** Writes struct fuse_statx_out (288 bytes) at word index `at`. */
+export function putStatx(
+  words: Uint32Array,
+  at: number,
+  attr: Attr,
+  lifetime: number,
+  birth: { readonly sec: number; readonly nsec: number } | undefined,
+): void {
+  words.fill(0, at, at + STATX_OUT_SIZE / 4);
+  putLifetime(words, at, at + 2, lifetime);
+  const stat = at + 8;
+  words[stat] = STATX_BASIC_STATS | (birth === undefined ? 0 : STATX_BTIME);
+  words[stat + 1] = attr.blksize;
+  words[stat + 4] = attr.nlink;
+  words[stat + 5] = attr.uid;
+  words[stat + 6] = attr.gid;
+  words[stat + 7] = attr.mode;
+  putU64(words, stat + 8, attr.ino);
+  putU64(words, stat + 10, attr.size);
+  putU64(words, stat + 12, attr.blocks);
+  putTime(words, stat + 16, attr.atimeSec, attr.atimeNsec);
+  if (birth !== undefined) putTime(words, stat + 20, birth.sec, birth.nsec);
+  putTime(words, stat + 24, attr.ctimeSec, attr.ctimeNsec);
+  putTime(words, stat + 28, attr.mtimeSec, attr.mtimeNsec);
+  // Linux's 32-bit device number, taken apart.
+  words[stat + 32] = (attr.rdev >>> 8) & 0xfff;
+  words[stat + 33] = (attr.rdev & 0xff) | ((attr.rdev >>> 12) & 0xfff00);
+}
+
+function putTime(words: Uint32Array, at: number, sec: number, nsec: number): void {
+  putU64(words, at, sec);
+  words[at + 2] = nsec;
+}

@@ -1,5 +1,5 @@
 import { errno, preadRaw } from '@layerfs/linux';
-import { Attr, putAttr, putEntry, putLifetime, putU64 } from './attr.js';
+import { STATX_OUT_SIZE, Attr, putAttr, putEntry, putLifetime, putStatx, putU64 } from './attr.js';
 import { DIRENT_SIZE, ENTRY_OUT_SIZE, OUT_HEADER_SIZE } from './constants.js';
 
 /** File system figures for STATFS; blocks of `bsize` bytes. */
@@ -134,6 +134,12 @@ export class Reply {
     words[BODY + 3] = 0;
     putAttr(words, BODY + 4, attr);
     this.#finish(OUT_HEADER_SIZE + 16 + 88, 0);
+  }
+
+  /** STATX. `birth` is undefined where the time is not known. */
+  statx(attr: Attr, lifetime: number, birth: { readonly sec: number; readonly nsec: number } | undefined): void {
+    putStatx(this.#words, BODY, attr, lifetime, birth);
+    this.#finish(OUT_HEADER_SIZE + STATX_OUT_SIZE, 0);
   }
 
   #putOpen(at: number, fh: number, flags: number, backingId: number): void {

@@ -20,6 +20,8 @@ export class Request {
   uid = 0;
   gid = 0;
   pid = 0;
+  /** SETXATTR has the longer form (INIT.SETXATTR_EXT was agreed on). */
+  longSetxattr = false;
 
   constructor(bytes: Buffer) {
     this.bytes = bytes;

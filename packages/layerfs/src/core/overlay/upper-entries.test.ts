@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import xxhash from 'xxhash-wasm';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { latin1Bytes } from '../bytes.js';
+import { LayerfsError } from '../error.js';
 import { parseTree } from '../tree/parse.js';
 import { Tree } from '../tree/tree.js';
 import { changesOf, type LayerEntry } from './entry.js';
@@ -369,6 +371,70 @@ describe('hostile uppers', () => {
       expect.objectContaining({ code, message: expect.stringContaining(path) as unknown }) as Error,
     );
   });
+});
+
+test('whatever lies in an upper: an error with a path, or no more entries than there are names', () => {
+  const lower = tree(`${ETC}\nd dir\nd/e dir\nd/e/f file #1\ng file #1\nh symlink -> etc`);
+  const names = fc.constantFrom('a', 'd', 'e', 'etc', 'g', 'h', 'usr', 'bin', 'x', '.wh.etc', '.wh.d', '.wh..wh..opq');
+  const paths = fc.constantFrom(
+    '/etc',
+    '/usr',
+    '/usr/bin',
+    '/d',
+    '/d/e',
+    '/d/e/f',
+    'etc',
+    'x',
+    '/',
+    '..',
+    '/../x',
+    'bin',
+  );
+  const marks = fc.dictionary(
+    fc.constantFrom(
+      'trusted.overlay.redirect',
+      'user.overlay.redirect',
+      'trusted.overlay.opaque',
+      'user.overlay.metacopy',
+    ),
+    fc.oneof(paths, fc.constantFrom('y', 'x', '')),
+    { maxKeys: 2 },
+  );
+  const mode = fc.constantFrom(0o100644, 0o020000, 0o020644, 0o120777, 0o140755, 0o010644);
+  const leaf = fc.record({
+    mode,
+    marks,
+    size: fc.nat(3),
+    nlink: fc.constantFrom(1, 2),
+    key: fc.constantFrom('1', '2', '3'),
+  });
+  const { node } = fc.letrec<{ node: Given }>((tie) => ({
+    node: fc.oneof(
+      { depthSize: 'small', withCrossShrink: true },
+      leaf.map((given): Given => ({ ...given, target: 't' })),
+      fc.record({ mode: fc.constant(0o040755), marks, children: fc.dictionary(names, tie('node'), { maxKeys: 4 }) }),
+    ),
+  }));
+  const count = (given: Given): number =>
+    1 + Object.values(given.children ?? {}).reduce((sum, child) => sum + count(child), 0);
+  fc.assert(
+    fc.property(fc.dictionary(names, node, { maxKeys: 5 }), fc.boolean(), (children, forLayer) => {
+      const given = dir(children);
+      const root = memoryUpper(given);
+      try {
+        const list = [...upperEntries(lower, root, { forLayer })];
+        // An entry, an opaque mark and what it hides, and the folders on the way to links that stay.
+        expect(list.length).toBeLessThanOrEqual(3 * (count(given) + lower.direntCount));
+      } catch (error) {
+        expect(error).toBeInstanceOf(LayerfsError);
+        expect((error as LayerfsError).code).toMatch(/^(corrupt|unimplemented)$/);
+      } finally {
+        root.close();
+      }
+      expect(open).toBe(0);
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 test('two trees', () => {

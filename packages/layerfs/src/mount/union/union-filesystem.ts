@@ -60,6 +60,8 @@ const WRITE_KILL_SUIDGID = 4;
 /** One COPY_FILE_RANGE is answered after at most so many bytes: the caller goes on with the rest. */
 const MAX_COPY = 16 << 20;
 const FS_IOC_GETFLAGS = 0x80086601;
+const FS_IOC_SETFLAGS = 0x40086602;
+const EMPTY = new Uint8Array();
 
 /** A writable union as a file system: an upper folder over a lower. */
 export class UnionFileSystem implements FileSystem {
@@ -97,6 +99,7 @@ export class UnionFileSystem implements FileSystem {
         INIT.DO_READDIRPLUS,
         INIT.ATOMIC_O_TRUNC,
         INIT.HANDLE_KILLPRIV_V2,
+        INIT.SETXATTR_EXT,
         ...((options.acl ?? true) && (options.xattrs ?? true) ? [INIT.POSIX_ACL] : []),
         INIT.DONT_MASK,
         INIT.BIG_WRITES,
@@ -159,6 +162,14 @@ export class UnionFileSystem implements FileSystem {
     this.#attributes(caller.nodeid, this.#union.find(caller.nodeid), reply);
   }
 
+  statx(caller: Caller, reply: Reply): void {
+    const node = this.#union.find(caller.nodeid);
+    this.#union.fill(node, this.#attr);
+    const stat = typeof node === 'number' || !node.upper ? undefined : (node.ghost ?? this.#union.upper.stat(node));
+    const birth = stat?.btimeSec === undefined ? undefined : { sec: stat.btimeSec, nsec: stat.btimeNsec ?? 0 };
+    reply.statx(this.#attr, this.#lifetime(caller.nodeid, node), birth);
+  }
+
   #attributes(nodeid: number, node: Inode | LowerNode, reply: Reply): void {
     this.#union.fill(node, this.#attr);
     reply.attr(this.#attr, this.#lifetime(nodeid, node));
@@ -205,6 +216,12 @@ export class UnionFileSystem implements FileSystem {
       return rights.has(CAP.FSETID) || rights.inGroup(gid);
     });
     if (without !== mode) this.#union.upper.chmod(inode, without & 0o7777);
+  }
+
+  #dropSetgid(nodeid: number): void {
+    const inode = this.#union.find(nodeid) as Inode;
+    const { mode } = this.#union.upper.stat(inode);
+    if ((mode & 0o2000) !== 0) this.#union.upper.chmod(inode, mode & 0o5777);
   }
 
   /** For writes of which the kernel does not say whether they take privileges away: not those of who may set them. */
@@ -346,9 +363,10 @@ export class UnionFileSystem implements FileSystem {
     reply.statfs({ bsize, blocks, bfree, bavail, files, ffree, namelen: 255 });
   }
 
-  setxattr(caller: Caller, name: string, value: Uint8Array, flags: number, reply: Reply): void {
+  setxattr(caller: Caller, name: string, value: Uint8Array, flags: number, kill: boolean, reply: Reply): void {
     if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
     this.#xattrs.set(this.#union.find(caller.nodeid), name, value, flags);
+    if (kill) this.#dropSetgid(caller.nodeid);
     reply.ok();
   }
 
@@ -398,13 +416,27 @@ export class UnionFileSystem implements FileSystem {
     reply.written(count);
   }
 
-  ioctl(caller: Caller, fh: number, command: number, _data: Uint8Array, _outSize: number, reply: Reply): void {
-    if (command !== FS_IOC_GETFLAGS) return reply.error(errno.ENOTTY);
-    const out = new Uint8Array(4);
+  /** Flags of chattr(1), which are those of the file in upper. */
+  ioctl(caller: Caller, _fh: number, command: number, data: Uint8Array, _outSize: number, reply: Reply): void {
     const node = this.#union.find(caller.nodeid);
-    const fd = this.#union.type(node) === S_IFDIR ? -1 : this.#content.descriptor(fh);
-    if (fd >= 0) ioctl(fd, FS_IOC_GETFLAGS, out);
-    reply.ioctl(0, out);
+    if (command === FS_IOC_GETFLAGS) {
+      const out = new Uint8Array(4);
+      if (typeof node !== 'number' && node.upper) this.#upperFlags(node, FS_IOC_GETFLAGS, out);
+      reply.ioctl(0, out);
+    } else if (command === FS_IOC_SETFLAGS) {
+      if (data.length < 4) throw new ErrnoError(errno.EINVAL, 'ioctl');
+      this.#upperFlags(this.#copyUp.any(node, { data: true }), FS_IOC_SETFLAGS, Uint8Array.from(data.subarray(0, 4)));
+      reply.ioctl(0, EMPTY);
+    } else reply.error(errno.ENOTTY);
+  }
+
+  #upperFlags(inode: Inode, command: number, flags: Uint8Array): void {
+    const fd = this.#union.upper.open(inode, 0);
+    try {
+      ioctl(fd, command, flags);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   syncfs(_caller: Caller, reply: Reply): void {

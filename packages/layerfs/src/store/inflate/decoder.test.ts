@@ -72,3 +72,36 @@ test('a head that is cut gives what it has, and says why no more', () => {
   expect(text.subarray(0, bytes.length).equals(bytes)).toBe(true);
   expect(error?.message).toMatch(/unexpected end/);
 });
+
+test('zstd: the memory of a piece may be used again for the next', () => {
+  // A frame of one raw block: magic, a single segment with its size, the block's header, and the text.
+  const frame = (data: string): Buffer =>
+    Buffer.from([
+      0x28,
+      0xb5,
+      0x2f,
+      0xfd,
+      0x20,
+      data.length,
+      (data.length << 3) | 1,
+      data.length >> 5,
+      0,
+      ...Buffer.from(data),
+    ]);
+  const parts = Array.from({ length: 20 }, (_, i) => `frame ${i}, which lies in several pieces\n`);
+  const bytes = Buffer.concat(parts.map(frame));
+  const found: Buffer[] = [];
+  const room = Buffer.alloc(4096);
+  const decoder = createDecoder('zstd', {
+    room: () => room,
+    advance: (length) => found.push(Buffer.from(room.subarray(0, length))),
+  });
+  const memory = Buffer.alloc(7);
+  for (let at = 0; at < bytes.length; at += memory.length) {
+    const length = bytes.copy(memory, 0, at);
+    decoder.push(memory.subarray(0, length), at + length === bytes.length);
+    memory.fill(0xff);
+  }
+  decoder.close();
+  expect(Buffer.concat(found).toString()).toBe(parts.join(''));
+});

@@ -109,8 +109,8 @@ class FzstdDecoder implements Decoder {
   }
 
   push(bytes: Uint8Array, last: boolean): void {
-    // It keeps what it cannot use yet: a copy, because the caller's memory changes.
-    this.#decoder.push(bytes.slice(), last);
+    // It keeps what it cannot use yet: a copy, because the caller's memory changes. Not `slice`, which of a Buffer is none.
+    this.#decoder.push(new Uint8Array(bytes), last);
   }
 
   close(): void {

@@ -18,7 +18,7 @@ import {
   type XattrTarget,
 } from '@layerfs/linux';
 import { latin1, latin1Bytes } from '../../core/bytes.js';
-import { corruptUpper, type UpperFile, type UpperFolder } from '../../core/overlay/upper.js';
+import { corruptUpper, joinPath, type UpperFile, type UpperFolder } from '../../core/overlay/upper.js';
 import { S_IFBLK, S_IFCHR, S_IFLNK, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import type { Xattr } from '../../core/tree/xattr.js';
 import { isErrno } from '../errors.js';
@@ -31,17 +31,20 @@ const FILE = O.RDONLY | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC;
 
 /** Opens an upper folder; the caller closes it. @throws ErrnoError */
 export function openUpper(path: string): UpperFolder {
-  return new DiskFolder(openat(AT_FDCWD, path, FOLDER));
+  return new DiskFolder(openat(AT_FDCWD, path, FOLDER), '');
 }
 
 class DiskFolder implements UpperFolder {
   readonly self: UpperFile;
   readonly #fd: number;
+  /** For messages. */
+  readonly #path: string;
 
-  constructor(fd: number) {
+  constructor(fd: number, path: string) {
     this.#fd = fd;
+    this.#path = path;
     try {
-      this.self = describe('', statx(fd, NOTHING, AT.EMPTY_PATH), readXattrs(fd), undefined);
+      this.self = describe('', path, statx(fd, NOTHING, AT.EMPTY_PATH), readXattrs(fd), undefined);
     } catch (error) {
       close(fd);
       throw error;
@@ -62,14 +65,14 @@ class DiskFolder implements UpperFolder {
   }
 
   openFolder(name: string): UpperFolder {
-    return new DiskFolder(openat(this.#fd, latin1Bytes(name), FOLDER));
+    return new DiskFolder(openat(this.#fd, latin1Bytes(name), FOLDER), joinPath(this.#path, name));
   }
 
   openFile(name: string): number {
     const fd = openat(this.#fd, latin1Bytes(name), FILE);
     if ((statx(fd, NOTHING, AT.EMPTY_PATH).mode & S_IFMT) === S_IFREG) return fd;
     close(fd);
-    throw corruptUpper(name, 'no regular file any more: the upper folder changed while it was read');
+    throw corruptUpper(joinPath(this.#path, name), 'changed while it was read: no regular file any more');
   }
 
   sha256(name: string): string {
@@ -93,22 +96,28 @@ class DiskFolder implements UpperFolder {
     // There is no listxattrat(2) before Linux 6.13; the last name of this path is not followed.
     const xattrs = readXattrs(Buffer.concat([Buffer.from(`/proc/self/fd/${this.#fd}/`), bytes]));
     const target = (stats.mode & S_IFMT) === S_IFLNK ? latin1(readlinkat(this.#fd, bytes)) : undefined;
-    return describe(name, stats, xattrs, target);
+    return describe(name, joinPath(this.#path, name), stats, xattrs, target);
   }
 }
 
 const scratch = Buffer.allocUnsafeSlow(CHUNK);
 
-function describe(name: string, stats: Statx, xattrs: readonly Xattr[], target: string | undefined): UpperFile {
+function describe(
+  name: string,
+  path: string,
+  stats: Statx,
+  xattrs: readonly Xattr[],
+  target: string | undefined,
+): UpperFile {
   const { mode, uid, gid, size, mtimeSec, mtimeNsec, nlink, ino } = stats;
   const key = `${stats.devMajor}:${stats.devMinor}:${ino}`;
   const type = mode & S_IFMT;
-  const rdev = type === S_IFCHR || type === S_IFBLK ? deviceOf(stats, name) : 0;
+  const rdev = type === S_IFCHR || type === S_IFBLK ? deviceOf(stats, path) : 0;
   return { name, mode, uid, gid, size, mtimeSec, mtimeNsec, rdev, target, xattrs, nlink, key };
 }
 
-function deviceOf({ rdevMajor: major, rdevMinor: minor }: Statx, name: string): number {
-  if (major > 0xfff || minor > 0xfffff) throw corruptUpper(name, `device ${major}:${minor} is out of range`);
+function deviceOf({ rdevMajor: major, rdevMinor: minor }: Statx, path: string): number {
+  if (major > 0xfff || minor > 0xfffff) throw corruptUpper(path, `device ${major}:${minor} is out of range`);
   return ((minor & 0xff) | (major << 8) | ((minor & 0xfff00) << 12)) >>> 0;
 }
 
