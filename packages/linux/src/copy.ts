@@ -1,11 +1,11 @@
-import { check, native } from './library.js';
+import { check, native, nativeAsync } from './library.js';
 import { ioctlInt } from './ioctl.js';
 import { ErrnoError } from './error.js';
 import { errno } from './errno.js';
 
-const copyFileRangeFunction = native(
-  'int64_t copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t length, unsigned int flags)',
-);
+const copyFileRangePrototype =
+  'int64_t copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t length, unsigned int flags)';
+const copyFileRangeFunction = native(copyFileRangePrototype);
 const fallocateFunction = native('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseekFunction = native('int64_t lseek(int fd, int64_t offset, int whence)');
 const FICLONE = 0x40049409;
@@ -34,6 +34,21 @@ export function copyFileRangeAt(
   const offsets = new BigInt64Array([BigInt(fromOffset), BigInt(toOffset)]);
   const result = copyFileRangeFunction(from, offsets.subarray(0, 1), to, offsets.subarray(1), length, 0);
   return check(result, 'copy_file_range');
+}
+
+/**
+ * {@link copyFileRangeAt} in another thread. The descriptors must stay open until it is done. -1: it failed; why is told
+ * by doing it again in this thread.
+ */
+export function copyFileRangeLater(
+  from: number,
+  fromOffset: number,
+  to: number,
+  toOffset: number,
+  length: number,
+): Promise<number> {
+  const offsets = [new BigInt64Array([BigInt(fromOffset)]), new BigInt64Array([BigInt(toOffset)])];
+  return nativeAsync(copyFileRangePrototype)(from, offsets[0], to, offsets[1], length, 0);
 }
 
 /** fallocate(2) with {@link FALLOC} flags. */

@@ -22,7 +22,17 @@ export { statx, tryStatx, type Statx } from './stat.js';
 export { StatView } from './stat-view.js';
 export { DT, readDirents, type DirentVisitor } from './dirents.js';
 export { getXattr, listXattrs, removeXattr, setXattr, type XattrTarget } from './xattr.js';
-export { FALLOC, copyFileRange, copyFileRangeAt, fallocate, ficlone, fileSize, seekData, seekHole } from './copy.js';
+export {
+  FALLOC,
+  copyFileRange,
+  copyFileRangeAt,
+  copyFileRangeLater,
+  fallocate,
+  ficlone,
+  fileSize,
+  seekData,
+  seekHole,
+} from './copy.js';
 export { ioctl, ioctlInt } from './ioctl.js';
 export { syncfs, syncfsAsync } from './sync.js';
 export { LOCK, flock, tryFlock } from './lock.js';

@@ -3,6 +3,7 @@ export type { Check } from './doctor/check.js';
 export { explain, explainMounted, type ExplainSource } from './explain.js';
 export type { Explanation, FileType, HiddenEntry, LayerEntry, LayerPlace } from './explain/explanation.js';
 export type { Hiding } from './explain/versions.js';
+export { freezeSnapshot } from './freeze.js';
 export { mount, spawnServer, type Mount } from './mount.js';
 export type { MountOptions, MountSource, MountableImage } from './prepare.js';
 export { BusyError } from './registry/detach.js';

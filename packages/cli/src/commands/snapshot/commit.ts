@@ -1,3 +1,4 @@
+import { freezeSnapshot } from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { formatBytes, plural } from '../../format.js';
 import { note, print, printJson } from '../../output.js';
@@ -22,6 +23,7 @@ export async function run(target: string, name: string, options: Options): Promi
         ...(options.message === undefined ? {} : { message: options.message }),
         ...(options.author === undefined ? {} : { author: options.author }),
         allowEmpty: options.allowEmpty === true,
+        freeze: () => freezeSnapshot(store.root, snapshot),
         onProgress: (event) => {
           if (event.kind === 'layer' && event.state === 'reading') progress.update('commit', 'layer', event.done, 0);
         },

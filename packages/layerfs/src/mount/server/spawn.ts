@@ -44,7 +44,7 @@ export async function spawnServerProcess(
   const child = spawn(process.execPath, [...NODE_FLAGS, file, ...labels], {
     cwd: '/',
     detached: true,
-    env: { ...environment, UV_THREADPOOL_SIZE: '1' },
+    env: { ...environment, UV_THREADPOOL_SIZE: '2' },
     stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
     ...(signal === undefined ? {} : { signal }),
   });

@@ -1,7 +1,9 @@
 import { readSync, writeSync } from 'node:fs';
-import { ErrnoError, copyFileRangeAt, errno, ficlone, seekData, seekHole } from '@layerfs/linux';
+import { ErrnoError, copyFileRangeAt, copyFileRangeLater, errno, ficlone, seekData, seekHole } from '@layerfs/linux';
 
 const BUFFER = 1 << 20;
+/** What is copied at one time by another thread. */
+const PIECE = 32 << 20;
 /** What says that the kernel cannot copy between these two by itself. */
 const ELSEWHERE: ReadonlySet<number> = new Set([
   errno.EXDEV,
@@ -24,6 +26,27 @@ export function copyContent(from: number, to: number, length: number, whole: boo
     const end = Math.min(seekHole(from, data) ?? length, length);
     copyRange(from, to, data, end);
     at = end;
+  }
+}
+
+/** {@link copyContent} of a whole file, a piece at a time in another thread. Both must stay open until it is done. */
+export async function copyContentLater(from: number, to: number, length: number): Promise<void> {
+  if (tryClone(from, to)) return;
+  for (let at = 0; at < length;) {
+    const data = seekData(from, at);
+    if (data === undefined || data >= length) return;
+    const end = Math.min(seekHole(from, data) ?? length, length);
+    for (at = data; at < end;) {
+      const count = await copyFileRangeLater(from, at, to, at, Math.min(end - at, PIECE));
+      if (count > 0) at += count;
+      else {
+        // It cannot, or not any more: that is for the other way to find out.
+        const next = Math.min(end, at + PIECE);
+        copyRange(from, to, at, next);
+        at = next;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
   }
 }
 

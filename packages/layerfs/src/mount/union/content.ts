@@ -14,6 +14,8 @@ const O_ACCMODE = 3;
  * them, and whoever has one open sees what others write to it. The old view of a passthrough is for large files.
  */
 const SMALL = 128 * 1024;
+/** Copying that many bytes takes longer than others should wait. */
+const LARGE = 8 << 20;
 /** Idle backing ids of lower files that are kept. */
 const KEEP_IDS = 512;
 const EMPTY = new Uint8Array();
@@ -90,6 +92,25 @@ export class Content {
   /** The first open of a file that was just made. */
   openNew(inode: Inode, flags: number, mode: number): { fh: number; flags: number; id: number } {
     return this.#handle(inode.nodeid, inode, (flags & O_ACCMODE) !== 0, mode);
+  }
+
+  /**
+   * Whether a file's content has to be brought to upper first and that takes so long that others should be served
+   * meanwhile. Then it is begun.
+   * @param done called when it is there, or with what went wrong
+   */
+  beginLarge(nodeid: number, done: (error: unknown) => void): boolean {
+    const node = this.#union.find(nodeid);
+    if (this.#union.type(node) !== S_IFREG) return false;
+    if (typeof node !== 'number' && node.completing !== undefined) {
+      this.#copyUp.completeLater(node, done);
+      return true;
+    }
+    if (typeof node !== 'number' && !node.metacopy) return false;
+    this.#union.fill(node, this.#attr);
+    if (this.#attr.size < LARGE) return false;
+    this.#copyUp.completeLater(this.#copyUp.file(node, { data: false }), done);
+    return true;
   }
 
   /** Brings a file's content to upper. @param length only so much of it. @throws ErrnoError ESTALE as for {@link open} */

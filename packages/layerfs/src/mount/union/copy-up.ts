@@ -1,8 +1,8 @@
-import { fdatasyncSync, ftruncateSync } from 'node:fs';
+import { fdatasync, fdatasyncSync, ftruncateSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { Attr } from '@layerfs/fuse';
 import {
   AT,
-  AT_FDCWD,
   ErrnoError,
   O,
   close,
@@ -20,11 +20,12 @@ import {
   statx,
   symlinkat,
   utimensat,
+  type Statx,
 } from '@layerfs/linux';
 import { latin1Bytes } from '../../core/bytes.js';
 import * as format from '../../core/overlay/format.js';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../core/tree/format.js';
-import { copyContent } from './content-copy.js';
+import { copyContent, copyContentLater } from './content-copy.js';
 import { Folder, Inode } from './inodes.js';
 import type { LowerName, LowerNode } from './lower.js';
 import type { Union } from './union.js';
@@ -183,21 +184,24 @@ export class CopyUp {
 
   /** Brings the content of a file whose rest is in upper already. */
   #complete(inode: Inode, limit: number | undefined): void {
-    const { upper } = this.#union;
-    const before = upper.stat(inode);
-    const { dir, name } = upper.place(inode);
-    const fd =
-      name.length === 0 ? openat(AT_FDCWD, upper.path({ dir, name }), O.RDWR) : openat(dir, name, O.RDWR | O.NOFOLLOW);
+    const before = this.#union.upper.stat(inode);
+    const fd = this.#union.upper.open(inode, O.RDWR);
     try {
       // Writing takes these away, and this is no write.
       const capability = getXattr(fd, CAPABILITY);
       this.#fillContent(inode.lower, fd, before.size, limit);
-      if (capability !== undefined) setXattr(fd, CAPABILITY, capability);
-      upper.unmark(fd, format.METACOPY);
-      upper.unmark(fd, format.REDIRECT);
+      this.#completed(inode, fd, before, capability);
     } finally {
       close(fd);
     }
+  }
+
+  /** The content is there: from here on it is upper's. */
+  #completed(inode: Inode, fd: number, before: Statx, capability: Uint8Array | undefined): void {
+    const { upper } = this.#union;
+    if (capability !== undefined) setXattr(fd, CAPABILITY, capability);
+    upper.unmark(fd, format.METACOPY);
+    upper.unmark(fd, format.REDIRECT);
     inode.metacopy = false;
     inode.lower = 0;
     upper.utimens(
@@ -207,6 +211,47 @@ export class CopyUp {
     );
   }
 
+  /**
+   * Brings the content of a large file while others are served. Until it is done readers have the lower's; who changes the
+   * file has to wait for it ({@link Inode.completing}).
+   */
+  completeLater(inode: Inode, done: (error: unknown) => void): void {
+    if (inode.completing !== undefined) {
+      inode.completing.push(done);
+      return;
+    }
+    const waiting = [done];
+    inode.completing = waiting;
+    this.#union.table.pin(inode);
+    const end = (error: unknown): void => {
+      inode.completing = undefined;
+      this.#union.table.unpin(inode);
+      for (const each of waiting) each(error);
+    };
+    this.#fillLater(inode).then(() => end(undefined), end);
+  }
+
+  async #fillLater(inode: Inode): Promise<void> {
+    const { upper, lower } = this.#union;
+    const before = upper.stat(inode);
+    const fd = upper.open(inode, O.RDWR);
+    try {
+      const capability = getXattr(fd, CAPABILITY);
+      const content = lower.openContent(inode.lower);
+      if (content >= 0) {
+        try {
+          await copyContentLater(content, fd, before.size);
+        } finally {
+          close(content);
+        }
+      }
+      if (this.#durable) await promisify(fdatasync)(fd);
+      this.#completed(inode, fd, before, capability);
+    } finally {
+      close(fd);
+    }
+  }
+
   /** Owner, mode, attributes and times of a lower file, set on what is staged. Owner first: it takes set-user-ID away. */
   #attributes(node: LowerNode, dir: number, name: Uint8Array, path: Uint8Array, ino: number): void {
     const { lower, upper } = this.#union;
@@ -214,7 +259,7 @@ export class CopyUp {
     const { uid, gid, mode, atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.#attr;
     fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
     if ((mode & S_IFMT) !== S_IFLNK) fchmodat(dir, name, mode & 0o7777);
-    for (const [attribute, value] of lower.xattrs(node)) setXattr(path, attribute, value);
+    for (const [attribute, value] of lower.xattrs(node)) copyXattr(path, attribute, value);
     const origin = Buffer.alloc(8);
     origin.writeBigUInt64LE(BigInt(ino));
     this.#markOrigin(path, origin);
@@ -270,6 +315,16 @@ export class CopyUp {
     } finally {
       close(dir);
     }
+  }
+}
+
+/** Attributes of which upper's filesystem knows nothing are left out, as overlayfs does; but none that rights hang on. */
+function copyXattr(path: Uint8Array, name: string, value: Uint8Array): void {
+  try {
+    setXattr(path, name, value);
+  } catch (error) {
+    const mustBe = name.startsWith('security.') || name.startsWith('system.');
+    if (mustBe || !(error instanceof ErrnoError) || error.errno !== errno.ENOTSUP) throw error;
   }
 }
 

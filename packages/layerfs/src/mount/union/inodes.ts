@@ -33,6 +33,8 @@ export class Inode {
   upperIno = 0;
   /** The upper file has everything but the content, which is still the lower's. */
   metacopy = false;
+  /** Its content is being brought to upper; who waits for that. */
+  completing: ((error: unknown) => void)[] | undefined;
   /** Where it lies in upper. Empty when all known names are gone while it is still in use: then `orphan` leads to it. */
   names: UpperName[] = [];
   /** A descriptor of a file without a name, or -1. */

@@ -1,4 +1,5 @@
 import type { Attr } from '@layerfs/fuse';
+import { isOverlayXattr } from '../../core/overlay/format.js';
 import { ROOT, S_IFDIR, S_IFMT } from '../../core/tree/format.js';
 import type { Tree } from '../../core/tree/tree.js';
 import type { ObjectFolder } from '../filesystem/objects.js';
@@ -74,10 +75,12 @@ export class TreeLower implements Lower {
     return this.#tree.symlinkBytes(node);
   }
   xattrs(node: LowerNode): readonly (readonly [name: string, value: Uint8Array])[] {
-    return this.#tree.hasXattrs(node) ? this.#tree.xattrs(node) : [];
+    if (!this.#tree.hasXattrs(node)) return [];
+    // A layer's tar may hold any: in an upper folder these would mean something.
+    return this.#tree.xattrs(node).filter(([name]) => !isOverlayXattr(name));
   }
   xattr(node: LowerNode, name: string): Uint8Array | undefined {
-    return this.#tree.hasXattrs(node) ? this.#tree.xattr(node, name) : undefined;
+    return this.#tree.hasXattrs(node) && !isOverlayXattr(name) ? this.#tree.xattr(node, name) : undefined;
   }
   openContent(node: LowerNode): number {
     const object = this.#tree.objectIndex(node);

@@ -20,7 +20,7 @@ import {
   type Reply,
   type SetAttr,
 } from '@layerfs/fuse';
-import { ErrnoError, copyFileRangeAt, errno, fallocate, ioctl, syncfs, type Statx } from '@layerfs/linux';
+import { ErrnoError, O, copyFileRangeAt, errno, fallocate, ioctl, syncfs, type Statx } from '@layerfs/linux';
 import { S_IFDIR, S_IFLNK } from '../../core/tree/format.js';
 import { CAP, ProcessRights } from '../process.js';
 import type { BackingIds } from '../filesystem/backing.js';
@@ -54,6 +54,8 @@ export interface UnionOptions {
 
 /** Nobody but us changes the mount. */
 const FOR_GOOD = 10 * 365 * 86_400;
+const O_ACCMODE = 3;
+const LARGE_CUT = 8 << 20;
 const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
 const WRITE_KILL_SUIDGID = 4;
@@ -176,6 +178,16 @@ export class UnionFileSystem implements FileSystem {
   }
 
   setattr(caller: Caller, changes: SetAttr, reply: Reply): void {
+    const node = this.#union.find(caller.nodeid);
+    const busy = typeof node !== 'number' && node.completing !== undefined;
+    // Cutting off little of much copies much as well.
+    const copies = (changes.valid & FATTR.SIZE) !== 0 && changes.size >= LARGE_CUT;
+    if ((busy || copies) && this.#whenComplete(caller, reply, (later, who) => this.#setattr(who, changes, later)))
+      return;
+    this.#setattr(caller, changes, reply);
+  }
+
+  #setattr(caller: Caller, changes: SetAttr, reply: Reply): void {
     const { valid } = changes;
     const { nodeid } = caller;
     let node = this.#union.find(nodeid);
@@ -273,6 +285,35 @@ export class UnionFileSystem implements FileSystem {
   }
 
   open(caller: Caller, flags: number, kill: boolean, reply: Reply): void {
+    const writes = (flags & O_ACCMODE) !== 0 && (flags & O.TRUNC) === 0;
+    if (writes && this.#whenComplete(caller, reply, (later, who) => this.#open(who, flags, kill, later))) return;
+    this.#open(caller, flags, kill, reply);
+  }
+
+  /**
+   * Puts a request aside whose file has much content to be brought to upper first.
+   * @returns whether it did; then `action` answers later
+   */
+  #whenComplete(caller: Caller, reply: Reply, action: (reply: Reply, caller: Caller) => void): boolean {
+    if (!this.#turns) return false;
+    const { uid, gid, pid, nodeid, uniqueLow, uniqueHigh } = caller;
+    // The request's memory is the next one's by then.
+    const who = { uid, gid, pid, nodeid, uniqueLow, uniqueHigh };
+    let later: Reply | undefined;
+    const begun = this.#content.beginLarge(nodeid, (error) => {
+      if (later === undefined) return;
+      try {
+        if (error !== undefined) throw error;
+        action(later, who);
+      } catch (failure) {
+        later.error(errnoOf(failure));
+      }
+    });
+    if (begun) later = reply.defer();
+    return begun;
+  }
+
+  #open(caller: Caller, flags: number, kill: boolean, reply: Reply): void {
     const opened = this.#content.open(caller.nodeid, flags);
     if (kill) this.#dropPrivileges(this.#union.find(caller.nodeid) as Inode, caller.pid);
     reply.open(opened.fh, opened.flags, opened.id);
@@ -443,6 +484,12 @@ export class UnionFileSystem implements FileSystem {
     if (!this.#volatile) syncfs(this.#union.upper.root);
     reply.ok();
   }
+}
+
+function errnoOf(error: unknown): number {
+  if (error instanceof ErrnoError) return error.errno;
+  const { errno: code } = error as NodeJS.ErrnoException;
+  return typeof code === 'number' && code < 0 ? -code : errno.EIO;
 }
 
 function time(valid: number, set: number, now: number, sec: number, nsec: number): { sec: number; nsec: number } {
