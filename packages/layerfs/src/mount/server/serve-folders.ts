@@ -37,7 +37,7 @@ export async function startFolders(plan: FoldersPlan, wake: readonly number[]): 
   try {
     const lower = usable('lowerdir', () => new FoldersLower({ folders: plan.lowers, upper: dir, ...showing(owners) }));
     const privileged = process.geteuid?.() === 0;
-    const upper = usable('upperdir or workdir', () => new Upper(dir, work, privileged ? 'trusted' : 'user', owners));
+    const upper = usable('upperdir or workdir', () => new Upper(dir, work, owners));
     const fs = new UnionFileSystem(lower, upper, {
       passthrough: plan.passthrough && privileged,
       maxStackDepth: STACKED_FILESYSTEMS.has(statfsSync(dir).type) ? 2 : 1,

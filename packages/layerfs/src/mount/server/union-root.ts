@@ -54,7 +54,7 @@ export function openUnion(
 
 function openUpper({ upper, work }: WritablePlan): Upper {
   try {
-    return new Upper(upper, work, process.geteuid?.() === 0 ? 'trusted' : 'user');
+    return new Upper(upper, work);
   } catch (error) {
     if (!(error instanceof ErrnoError)) throw error;
     const text =
@@ -62,7 +62,9 @@ function openUpper({ upper, work }: WritablePlan): Upper {
         ? `${work} is in use by another mount`
         : error.code === 'EXDEV'
           ? `${upper} and ${work} lie on different filesystems`
-          : `cannot use ${upper} and ${work} as upper and work folders: ${error.message}`;
+          : error.code === 'EOPNOTSUPP' || error.code === 'ENOTSUP'
+            ? `the filesystem of ${upper} has no extended attributes, which a writable mount needs`
+            : `cannot use ${upper} and ${work} as upper and work folders: ${error.message}`;
     throw new LayerfsError(error.code === 'EBUSY' ? 'failed-precondition' : 'unavailable', text, { cause: error });
   }
 }

@@ -257,9 +257,14 @@ export class CopyUp {
     const { lower, upper } = this.#union;
     lower.fill(node, this.#attr);
     const { uid, gid, mode, atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.#attr;
-    fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
+    try {
+      fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
+    } catch (error) {
+      // Without privileges all that is copied up becomes one's own.
+      if (upper.xattrClass === 'trusted' || !(error instanceof ErrnoError)) throw error;
+    }
     if ((mode & S_IFMT) !== S_IFLNK) fchmodat(dir, name, mode & 0o7777);
-    for (const [attribute, value] of lower.xattrs(node)) copyXattr(path, attribute, value);
+    for (const [attribute, value] of lower.xattrs(node)) copyXattr(path, attribute, value, upper.xattrClass);
     const origin = Buffer.alloc(8);
     origin.writeBigUInt64LE(BigInt(ino));
     this.#markOrigin(path, origin);
@@ -319,10 +324,12 @@ export class CopyUp {
 }
 
 /** Attributes of which upper's filesystem knows nothing are left out, as overlayfs does; but none that rights hang on. */
-function copyXattr(path: Uint8Array, name: string, value: Uint8Array): void {
+function copyXattr(path: Uint8Array, name: string, value: Uint8Array, xattrClass: format.XattrClass): void {
   try {
     setXattr(path, name, value);
   } catch (error) {
+    // Whoever may not set it could not have it from a plain copy either.
+    if (xattrClass === 'user' && error instanceof ErrnoError && error.errno === errno.EPERM) return;
     const mustBe = name.startsWith('security.') || name.startsWith('system.');
     if (mustBe || !(error instanceof ErrnoError) || error.errno !== errno.ENOTSUP) throw error;
   }

@@ -82,10 +82,10 @@ export class Upper {
   /**
    * @param upper folder in overlayfs format
    * @param work folder on the same filesystem; what an earlier mount left in it is removed
-   * @throws ErrnoError EBUSY when another mount uses them, EXDEV when they lie on different filesystems
+   * @throws ErrnoError EBUSY when another mount uses them, EXDEV when they lie on different filesystems, ENOTSUP when
+   * theirs has no extended attributes
    */
-  constructor(upper: string, work: string, xattrClass: format.XattrClass, owners?: Owners) {
-    this.xattrClass = xattrClass;
+  constructor(upper: string, work: string, owners?: Owners) {
     this.#owners = owners;
     const flags = O.RDONLY | O.DIRECTORY;
     this.#root = openat(AT_FDCWD, upper, flags);
@@ -97,7 +97,8 @@ export class Upper {
     rmSync(`${work}/${STAGING}`, { recursive: true, force: true });
     mkdirat(this.#work, STAGING, 0o700);
     this.staging = openat(this.#work, STAGING, flags | O.NOFOLLOW);
-    adoptForeignUpper(this.#root, this.staging, xattrClass);
+    this.xattrClass = classFor(this.staging);
+    adoptForeignUpper(this.#root, this.staging, this.xattrClass);
     this.#folders = new LRUCache({ max: MAX_FOLDERS, dispose: (fd) => close(fd) });
   }
 
@@ -334,6 +335,17 @@ export class Upper {
       close(fd);
     }
     unlinkat(this.staging, staged, AT.REMOVEDIR);
+  }
+}
+
+/** Attributes of the trusted class need the right to administer the machine; the user class is for all others. */
+function classFor(staging: number): format.XattrClass {
+  try {
+    setXattr(staging, 'trusted.overlay.layerfs.probe', NOTHING);
+    return 'trusted';
+  } catch (error) {
+    if (!(error instanceof ErrnoError) || error.errno !== errno.EPERM) throw error;
+    return 'user';
   }
 }
 
