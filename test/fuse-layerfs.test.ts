@@ -170,12 +170,16 @@ describe.skipIf(reason !== undefined)(`podman and buildah with ${basename(PROGRA
 });
 
 describe.skipIf(reason !== undefined)(`${basename(PROGRAM)} called by hand`, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'layerfs-fuse-layerfs-'));
-  const merged = join(folder, 'merged');
-  for (const name of ['low', 'top', 'co:lon', 'upper', 'work', 'merged']) mkdirSync(join(folder, name));
-  writeFileSync(join(folder, 'low/a'), 'low');
-  writeFileSync(join(folder, 'low/b'), 'low');
-  writeFileSync(join(folder, 'top/a'), 'top');
+  let folder: string;
+  let merged: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'layerfs-fuse-layerfs-'));
+    merged = join(folder, 'merged');
+    for (const name of ['low', 'top', 'co:lon', 'upper', 'work', 'merged']) mkdirSync(join(folder, name));
+    writeFileSync(join(folder, 'low/a'), 'low');
+    writeFileSync(join(folder, 'low/b'), 'low');
+    writeFileSync(join(folder, 'top/a'), 'top');
+  });
   afterAll(() => rmSync(folder, { recursive: true }));
 
   function call(...args: string[]): string {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 /** Numbers of capabilities(7). */
-export const CAP = { FSETID: 4, SYS_ADMIN: 21 } as const;
+export const CAP = { FOWNER: 3, FSETID: 4, SYS_ADMIN: 21 } as const;
 
 /** A process's rights, read from /proc; one that is gone has none. */
 export class ProcessRights {
@@ -15,6 +15,11 @@ export class ProcessRights {
   has(capability: number): boolean {
     const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(this.#status);
     return match !== null && ((BigInt(`0x${match[1]}`) >> BigInt(capability)) & 1n) === 1n;
+  }
+
+  /** The user that counts for files. */
+  isUser(uid: number): boolean {
+    return /^Uid:\s*\d+\s+\d+\s+\d+\s+(\d+)$/m.exec(this.#status)?.[1] === String(uid);
   }
 
   inGroup(gid: number): boolean {

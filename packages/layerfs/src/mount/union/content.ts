@@ -9,6 +9,9 @@ import type { LowerNode } from './lower.js';
 import type { Union } from './union.js';
 
 const O_ACCMODE = 3;
+const DAY = 86_400;
+const UTIME_NOW = 0x3fffffff;
+const UTIME_OMIT = 0x3ffffffe;
 /**
  * Lower files up to this size are read by us, and kept by the kernel's cache: making a backing id costs more than reading
  * them, and whoever has one open sees what others write to it. The old view of a passthrough is for large files.
@@ -85,8 +88,19 @@ export class Content {
       const cut = (flags & O.TRUNC) !== 0;
       node = this.forWriting(nodeid, node, cut ? 0 : undefined);
       if (cut) this.truncate(node, 0);
-    }
+    } else if (typeof node !== 'number' && node.metacopy) this.#accessed(node);
     return this.#handle(nodeid, node, writable);
+  }
+
+  /** What is read is the lower's content, the time of access is upper's: set as a mount with relatime does. */
+  #accessed(inode: Inode): void {
+    const { upper } = this.#union;
+    const { atimeSec, atimeNsec, mtimeSec, mtimeNsec, ctimeSec } = upper.stat(inode);
+    const now = Date.now() / 1000;
+    const unread = atimeSec < mtimeSec || (atimeSec === mtimeSec && atimeNsec <= mtimeNsec) || atimeSec <= ctimeSec;
+    if (!unread && now - atimeSec < DAY) return;
+    upper.utimens(inode, { sec: 0, nsec: UTIME_NOW }, { sec: 0, nsec: UTIME_OMIT });
+    this.#changed(inode.nodeid);
   }
 
   /** The first open of a file that was just made. */
@@ -115,9 +129,11 @@ export class Content {
 
   /** Brings a file's content to upper. @param length only so much of it. @throws ErrnoError ESTALE as for {@link open} */
   forWriting(nodeid: number, node: Inode | LowerNode, length: number | undefined): Inode {
-    const opened = this.#opened.get(nodeid);
-    const inode = this.#copyUp.file(node, length === undefined ? { data: true } : { data: true, length });
-    if (opened?.kind !== 'lower') return inode;
+    if (this.#opened.get(nodeid)?.kind !== 'lower') {
+      return this.#copyUp.file(node, length === undefined ? { data: true } : { data: true, length });
+    }
+    // All of it: what is to be cut off is cut when the kernel comes back.
+    const inode = this.#copyUp.file(node, { data: true });
     if (inode.nodeid === nodeid) {
       this.#union.table.renumber(inode);
       this.#changed(nodeid);

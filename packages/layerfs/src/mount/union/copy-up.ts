@@ -188,7 +188,7 @@ export class CopyUp {
     const fd = this.#union.upper.open(inode, O.RDWR);
     try {
       // Writing takes these away, and this is no write.
-      const capability = getXattr(fd, CAPABILITY);
+      const capability = capabilityOf(fd);
       this.#fillContent(inode.lower, fd, before.size, limit);
       this.#completed(inode, fd, before, capability);
     } finally {
@@ -236,7 +236,7 @@ export class CopyUp {
     const before = upper.stat(inode);
     const fd = upper.open(inode, O.RDWR);
     try {
-      const capability = getXattr(fd, CAPABILITY);
+      const capability = capabilityOf(fd);
       const content = lower.openContent(inode.lower);
       if (content >= 0) {
         try {
@@ -320,6 +320,16 @@ export class CopyUp {
     } finally {
       close(dir);
     }
+  }
+}
+
+function capabilityOf(fd: number): Uint8Array | undefined {
+  try {
+    return getXattr(fd, CAPABILITY);
+  } catch (error) {
+    // One that makes no sense gives no rights either.
+    if (error instanceof ErrnoError && error.errno === errno.EINVAL) return undefined;
+    throw error;
   }
 }
 

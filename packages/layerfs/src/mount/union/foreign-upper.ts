@@ -56,10 +56,10 @@ class Adoption {
     readDirents(fd, (name, type) => void entries.push({ name, type }));
     const byAttribute = this.#marks(fd);
     for (const { name, type } of entries) {
-      if (name === format.OPAQUE_MARKER) {
+      if (type === DT.REG && name === format.OPAQUE_MARKER) {
         setXattr(fd, this.#prefix + format.OPAQUE, YES);
         unlinkat(fd, latin1Bytes(name));
-      } else if (name.startsWith(format.WHITEOUT_PREFIX)) this.#markerFile(fd, name);
+      } else if (type === DT.REG && name.startsWith(format.WHITEOUT_PREFIX)) this.#markerFile(fd, name);
       else if (type === DT.DIR) this.#inside(fd, name);
       else if (type === DT.REG) this.#file(fd, name, byAttribute);
     }

@@ -26,7 +26,7 @@ import { fchmodSync, fchownSync } from 'node:fs';
 import { latin1Bytes } from '../../core/bytes.js';
 import * as format from '../../core/overlay/format.js';
 import { planMake, planMove, planRemove, type Below, type InUpper, type NameState } from '../../core/overlay/plans.js';
-import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
+import { S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import { device, type CopyUp } from './copy-up.js';
 import { Folder, Inode } from './inodes.js';
 import type { LowerNode } from './lower.js';
@@ -169,10 +169,16 @@ export class Namespace {
     action(dir, name, mode);
     const { upper } = this.#union;
     fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
-    const type = mode & S_IFMT;
-    if (type === 0o120000) return;
-    // chown took these away, or our own umask.
-    if (!inherits && (this.#umask !== 0 || (mode & 0o6000) !== 0)) fchmodat(dir, name, mode & 0o7777);
+    if ((mode & S_IFMT) === 0o120000) return;
+    // chown took these away, mkdir never gave them, or our own umask did.
+    const bits = this.#missingBits(mode, inherits, () => statx(dir, name, AT.SYMLINK_NOFOLLOW).mode);
+    if (bits !== undefined) fchmodat(dir, name, bits);
+  }
+
+  /** The mode to set on something new that does not have it yet. With an inherited ACL the permissions are the filesystem's to say. */
+  #missingBits(mode: number, inherits: boolean, actual: () => number): number | undefined {
+    if (inherits) return (mode & 0o6000) === 0 ? undefined : (actual() & 0o777) | (mode & 0o7000);
+    return this.#umask !== 0 || (mode & 0o6000) !== 0 ? mode & 0o7777 : undefined;
   }
 
   /** Owner, group and mode of what is made in a folder: POSIX, and set-group-ID folders as Linux has them. */
@@ -235,7 +241,8 @@ export class Namespace {
     const { uid, gid, mode, inherits } = this.ownership(folder, { ...maker, mode: maker.mode | S_IFREG });
     const fd = this.#copyUp.unnamed(folder, mode & 0o7777);
     fchownSync(fd, this.#union.upper.storedUid(uid), this.#union.upper.storedGid(gid));
-    if (!inherits && (this.#umask !== 0 || (mode & 0o6000) !== 0)) fchmodSync(fd, mode & 0o7777);
+    const bits = this.#missingBits(mode, inherits, () => statx(fd, '', AT.EMPTY_PATH).mode);
+    if (bits !== undefined) fchmodSync(fd, bits);
     const stat = this.#union.upper.shown(statx(fd, '', AT.EMPTY_PATH));
     const inode = this.#union.newFile(stat, !inherits);
     inode.orphan = fd;
@@ -299,8 +306,9 @@ export class Namespace {
       return inode;
     }
     if (!node.upper) return node;
-    // Somebody has it open, or may come back to it by another name.
-    if (node.pins > 0 || this.#isOpen(node.first) || this.#isOpen(node.nodeid)) upper.keep(node);
+    // Somebody has it open (of a FIFO or a device nobody tells us), or may come back to it by another name.
+    const special = node.type !== S_IFREG && node.type !== S_IFLNK;
+    if (special || node.pins > 0 || this.#isOpen(node.first) || this.#isOpen(node.nodeid)) upper.keep(node);
     const { nlink, ...stat } = upper.stat(node);
     if (nlink === 1) node.ghost = { ...stat, nlink: 0 };
     else if (node.names.length <= 1) upper.keep(node);

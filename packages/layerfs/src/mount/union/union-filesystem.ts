@@ -20,7 +20,17 @@ import {
   type Reply,
   type SetAttr,
 } from '@layerfs/fuse';
-import { ErrnoError, O, copyFileRangeAt, errno, fallocate, ioctl, syncfs, type Statx } from '@layerfs/linux';
+import {
+  ErrnoError,
+  O,
+  copyFileRangeAt,
+  errno,
+  fallocate,
+  ioctl,
+  removeXattr,
+  syncfs,
+  type Statx,
+} from '@layerfs/linux';
 import { S_IFDIR, S_IFLNK } from '../../core/tree/format.js';
 import { CAP, ProcessRights } from '../process.js';
 import type { BackingIds } from '../filesystem/backing.js';
@@ -61,8 +71,15 @@ const UTIME_OMIT = 0x3ffffffe;
 const WRITE_KILL_SUIDGID = 4;
 /** One COPY_FILE_RANGE is answered after at most so many bytes: the caller goes on with the rest. */
 const MAX_COPY = 16 << 20;
-const FS_IOC_GETFLAGS = 0x80086601;
-const FS_IOC_SETFLAGS = 0x40086602;
+/** FS_IOC_GETFLAGS and FS_IOC_FSGETXATTR, FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR, with the bytes that they give or take. */
+const GET_FLAGS = new Map([
+  [0x80086601, 4],
+  [0x801c581f, 28],
+]);
+const SET_FLAGS = new Map([
+  [0x40086602, { bytes: 4, protects: 0x30 }],
+  [0x401c5820, { bytes: 28, protects: 0x18 }],
+]);
 const EMPTY = new Uint8Array();
 
 /** A writable union as a file system: an upper folder over a lower. */
@@ -195,8 +212,7 @@ export class UnionFileSystem implements FileSystem {
     const inode = this.#copyUp.any(node, { data: false });
     const { upper } = this.#union;
     if (inode instanceof Folder) inode.heir = undefined;
-    // Nothing at all is what comes of chown(path, -1, -1), which takes set-user-ID away like any other.
-    if (valid === 0 && (upper.stat(inode).mode & 0o6000) !== 0) upper.chown(inode, -1, -1);
+    if (valid === 0) this.#touched(inode, caller.pid);
     if ((valid & (FATTR.UID | FATTR.GID)) !== 0) {
       upper.chown(inode, (valid & FATTR.UID) === 0 ? -1 : changes.uid, (valid & FATTR.GID) === 0 ? -1 : changes.gid);
     }
@@ -210,6 +226,21 @@ export class UnionFileSystem implements FileSystem {
       );
     }
     this.#attributes(nodeid, inode, reply);
+  }
+
+  /**
+   * Nothing to be set at all: chown(path, -1, -1), which takes set-user-ID away like any other; or, while somebody has the
+   * file open for writing, a write that takes its capabilities away.
+   */
+  #touched(inode: Inode, pid: number): void {
+    const { upper } = this.#union;
+    const { mode, uid } = upper.stat(inode);
+    if (inode.writers > 0) dropCapability(upper.xattrTarget(inode));
+    else if ((mode & 0o6000) !== 0) {
+      const rights = new ProcessRights(pid);
+      if (!rights.isUser(uid) && !rights.has(CAP.FOWNER)) throw new ErrnoError(errno.EPERM, 'chown');
+      upper.chown(inode, -1, -1);
+    }
   }
 
   #truncate(nodeid: number, node: Inode | LowerNode, { valid, size }: SetAttr): Inode {
@@ -460,15 +491,20 @@ export class UnionFileSystem implements FileSystem {
   /** Flags of chattr(1), which are those of the file in upper. */
   ioctl(caller: Caller, _fh: number, command: number, data: Uint8Array, _outSize: number, reply: Reply): void {
     const node = this.#union.find(caller.nodeid);
-    if (command === FS_IOC_GETFLAGS) {
-      const out = new Uint8Array(4);
-      if (typeof node !== 'number' && node.upper) this.#upperFlags(node, FS_IOC_GETFLAGS, out);
-      reply.ioctl(0, out);
-    } else if (command === FS_IOC_SETFLAGS) {
-      if (data.length < 4) throw new ErrnoError(errno.EINVAL, 'ioctl');
-      this.#upperFlags(this.#copyUp.any(node, { data: true }), FS_IOC_SETFLAGS, Uint8Array.from(data.subarray(0, 4)));
-      reply.ioctl(0, EMPTY);
-    } else reply.error(errno.ENOTTY);
+    const size = GET_FLAGS.get(command);
+    if (size !== undefined) {
+      const out = new Uint8Array(size);
+      if (typeof node !== 'number' && node.upper) this.#upperFlags(node, command, out);
+      return reply.ioctl(0, out);
+    }
+    const taken = SET_FLAGS.get(command);
+    if (taken === undefined) return reply.error(errno.ENOTTY);
+    if (data.length < taken.bytes) throw new ErrnoError(errno.EINVAL, 'ioctl');
+    // Immutable and append-only would bind us as well, and whoever removes the snapshot.
+    if ((data[0] & taken.protects) !== 0) throw new ErrnoError(errno.EOPNOTSUPP, 'ioctl');
+    const flags = Uint8Array.from(data.subarray(0, taken.bytes));
+    this.#upperFlags(this.#copyUp.any(node, { data: true }), command, flags);
+    reply.ioctl(0, EMPTY);
   }
 
   #upperFlags(inode: Inode, command: number, flags: Uint8Array): void {
@@ -483,6 +519,14 @@ export class UnionFileSystem implements FileSystem {
   syncfs(_caller: Caller, reply: Reply): void {
     if (!this.#volatile) syncfs(this.#union.upper.root);
     reply.ok();
+  }
+}
+
+function dropCapability(target: Uint8Array | number): void {
+  try {
+    removeXattr(target, 'security.capability');
+  } catch (error) {
+    if (!(error instanceof ErrnoError) || error.errno !== errno.ENODATA) throw error;
   }
 }
 
