@@ -15,7 +15,7 @@ import { layerfsCanWrite } from './subjects/layerfs.js';
 import { newArea } from './run/supervise.js';
 
 const PROGRAM = fileURLToPath(new URL('../dist/union-diff/main.js', import.meta.url));
-const SEQUENCES = process.env['SEQUENCES'] ?? process.env['LAYERFS_DIFF_SEQUENCES'] ?? '200';
+const SEQUENCES = Number(process.env['SEQUENCES'] ?? process.env['LAYERFS_DIFF_SEQUENCES'] ?? 2000);
 const MINUTES = 60_000;
 
 function whyNoOverlay(): string | undefined {
@@ -38,8 +38,11 @@ interface Ended {
   readonly output: string;
 }
 
-function runProgram(signal: AbortSignal, ...args: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+function runProgram(signal: AbortSignal, args: string[], env: Record<string, string> = {}): Promise<Ended> {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   signal.addEventListener('abort', () => child.kill());
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -56,17 +59,8 @@ if (reason !== undefined) console.warn(`skipped: random operations on writable m
 
 describe.skipIf(reason !== undefined)('random operations', () => {
   test('kernel overlayfs does not differ from itself', { timeout: 5 * MINUTES }, async ({ signal }) => {
-    const { code, output } = await runProgram(
-      signal,
-      '--subject',
-      'kernel',
-      '--seed',
-      '1',
-      '--length',
-      '200',
-      '--sequences',
-      '50',
-    );
+    const args = ['--subject', 'kernel', '--seed', '1', '--length', '200', '--sequences', '50'];
+    const { code, output } = await runProgram(signal, args);
     expect(output).toMatch(/50 sequences, 10000 operations .* no differences/);
     expect(code).toBe(0);
   });
@@ -75,16 +69,21 @@ describe.skipIf(reason !== undefined)('random operations', () => {
     'a difference is found, and shrunk to the one operation that shows it',
     { timeout: 5 * MINUTES },
     async ({ signal }) => {
-      const { code, output } = await runProgram(signal, '--subject', 'kernel-without-index', '--sequences', '50');
+      const { code, output } = await runProgram(signal, ['--subject', 'kernel-without-index', '--sequences', '50']);
       expect(output).toMatch(/shrunk from \d+ operations:\n {4}0 .*\n[^ ]/);
       expect(code).toBe(1);
     },
   );
 
-  test.for([['one after the other'], ['8 processes at once', '--concurrent']])(
+  test.for([
+    ['all served by us', 1, '--no-passthrough'],
+    ['large files by passthrough', 1 / 5, ''],
+    ['8 processes at once', 1 / 20, '', '--concurrent'],
+  ] as [string, number, string, ...string[]][])(
     'on layerfs give what they give on overlayfs, %s',
     { timeout: 30 * MINUTES },
-    async ([, ...args], context) => {
+    async ([, share, mountOptions, ...args], context) => {
+      const sequences = String(Math.ceil(SEQUENCES * share));
       const subject = process.env['SUBJECT'] ?? 'layerfs';
       if (subject === 'layerfs' && !layerfsCanWrite()) {
         console.warn(`skipped: ${context.task.name}: this layerfs has no writable mount`);
@@ -92,11 +91,8 @@ describe.skipIf(reason !== undefined)('random operations', () => {
       }
       const { code, output } = await runProgram(
         context.signal,
-        '--subject',
-        subject,
-        '--sequences',
-        SEQUENCES,
-        ...args,
+        ['--subject', subject, '--sequences', sequences, ...args],
+        { LAYERFS_DIFF_MOUNT: mountOptions },
       );
       expect(`${output}ended with ${String(code)}`).toMatch(/no differences\nended with 0$/);
     },

@@ -154,6 +154,9 @@ const MAKERS: Makers = {
   statfs: (c) => ({ kind: 'statfs', path: c.world.path(ALL_TYPES) }),
 };
 
+/** Writes by a descriptor. */
+const BY_DESCRIPTOR: ReadonlySet<Operation['kind']> = new Set(['write', 'pwrite', 'fallocate', 'copy']);
+
 /** Mostly an attribute that was set. */
 function xattr(c: Choices): { target: string | number; name: string } {
   const known = c.random.chance(0.5) ? c.world.xattr() : undefined;
@@ -181,6 +184,8 @@ export class Generator {
     const action = MAKERS[this.#random.weighted(WEIGHTS)](this.#choices);
     // What a user may not remove, and where that ends rmtree, depends on the order of names.
     if (action.kind === 'rmtree') return action;
+    // A file that became set-user-ID while it is open for writing by passthrough keeps that (docs/union.md).
+    if (BY_DESCRIPTOR.has(action.kind)) return action;
     return this.#random.chance(0.06) ? { ...action, user: this.#random.pick([1000, 1000, 1001]) } : action;
   }
 

@@ -56,7 +56,14 @@ function seek(side: Side, fd: number, what: 'data' | 'hole', offset: number): st
   if (what === 'hole') return found !== undefined && found >= offset && found <= size ? 'ok' : 'no plausible hole';
   const end = found ?? size;
   if (end < offset || end > size) return 'no plausible data';
-  const n = fs.readSync(fd, side.buffer, 0, Math.min(end - offset, MAX_LENGTH), offset);
+  let n: number;
+  try {
+    n = fs.readSync(fd, side.buffer, 0, Math.min(end - offset, MAX_LENGTH), offset);
+  } catch (error) {
+    // Open for writing only: what was skipped cannot be looked at.
+    if ((error as NodeJS.ErrnoException).code === 'EBADF') return 'ok';
+    throw error;
+  }
   return side.buffer.subarray(0, n).every((byte) => byte === 0) ? 'ok' : 'data in a hole';
 }
 

@@ -16,7 +16,27 @@ function isByDescriptor(operation: Operation): boolean {
   return operation.kind === 'fchmod' || operation.kind === 'fchown';
 }
 
+/** Files of more than 128 KiB are read by passthrough; with `--no-passthrough` nothing of the kind is excused. */
+const PASSTHROUGH = !(process.env['LAYERFS_DIFF_MOUNT'] ?? '').includes('--no-passthrough');
+
 export const WANTED: readonly Wanted[] = [
+  {
+    // What the kernel reads by itself, it reads from the file that was there when it was opened (docs/union.md).
+    why: 'a large file of a lower that is open by passthrough shows what it was, as on overlayfs before Linux 6.12',
+    ends: true,
+    matches: (operation, reference, subject) =>
+      PASSTHROUGH &&
+      ['read', 'pread', 'copy', 'seek'].includes(operation.kind) &&
+      reference.startsWith('ok') &&
+      subject.startsWith('ok'),
+  },
+  {
+    // cap_inode_getsecurity() refuses to read it, also where nobody asked for it.
+    why: 'overlayfs cannot remove what has a capability attribute that makes no sense',
+    ends: true,
+    matches: (operation, reference, subject) =>
+      operation.kind === 'rmtree' && reference === 'EINVAL' && subject.startsWith('ok'),
+  },
   {
     // ovl_copy_up() looks for the parent's upper, or for a place in the index, under a name that is gone.
     why: 'overlayfs cannot copy up a file that was removed while it is open',

@@ -27,7 +27,6 @@ import {
   errno,
   fallocate,
   ioctl,
-  removeXattr,
   syncfs,
   type Statx,
 } from '@layerfs/linux';
@@ -92,6 +91,8 @@ export class UnionFileSystem implements FileSystem {
   readonly #xattrs: Xattrs;
   readonly #listing: Listing;
   readonly #attr = new Attr();
+  /** The file whose capabilities were just taken away. */
+  #killed: Inode | LowerNode | undefined;
   readonly #volatile: boolean;
   readonly #turns: boolean;
   readonly #trust: number;
@@ -229,18 +230,18 @@ export class UnionFileSystem implements FileSystem {
   }
 
   /**
-   * Nothing to be set at all: chown(path, -1, -1), which takes set-user-ID away like any other; or, while somebody has the
-   * file open for writing, a write that takes its capabilities away.
+   * Nothing to be set at all. It comes of chown(path, -1, -1), which takes set-user-ID away like any other, and of a write
+   * that does so; and of a write, after a REMOVEXATTR, that takes capabilities away and nothing else.
    */
   #touched(inode: Inode, pid: number): void {
-    const { upper } = this.#union;
-    const { mode, uid } = upper.stat(inode);
-    if (inode.writers > 0) dropCapability(upper.xattrTarget(inode));
-    else if ((mode & 0o6000) !== 0) {
-      const rights = new ProcessRights(pid);
-      if (!rights.isUser(uid) && !rights.has(CAP.FOWNER)) throw new ErrnoError(errno.EPERM, 'chown');
-      upper.chown(inode, -1, -1);
-    }
+    const killed = this.#killed === inode;
+    this.#killed = undefined;
+    const { mode, uid } = this.#union.upper.stat(inode);
+    if (killed || (mode & 0o6000) === 0) return;
+    const rights = new ProcessRights(pid);
+    const mayChown = inode.writers > 0 || rights.isUser(uid) || rights.has(CAP.FOWNER);
+    if (!mayChown) throw new ErrnoError(errno.EPERM, 'chown');
+    this.#union.upper.chown(inode, -1, -1);
   }
 
   #truncate(nodeid: number, node: Inode | LowerNode, { valid, size }: SetAttr): Inode {
@@ -457,6 +458,7 @@ export class UnionFileSystem implements FileSystem {
   removexattr(caller: Caller, name: string, reply: Reply): void {
     if (!this.#hasXattrs) throw new ErrnoError(errno.ENOTSUP, 'xattr');
     this.#xattrs.remove(this.#union.find(caller.nodeid), name);
+    this.#killed = name === 'security.capability' ? this.#union.find(caller.nodeid) : undefined;
     reply.ok();
   }
 
@@ -519,14 +521,6 @@ export class UnionFileSystem implements FileSystem {
   syncfs(_caller: Caller, reply: Reply): void {
     if (!this.#volatile) syncfs(this.#union.upper.root);
     reply.ok();
-  }
-}
-
-function dropCapability(target: Uint8Array | number): void {
-  try {
-    removeXattr(target, 'security.capability');
-  } catch (error) {
-    if (!(error instanceof ErrnoError) || error.errno !== errno.ENODATA) throw error;
   }
 }
 
