@@ -235,8 +235,18 @@ Examples:
     .option('-f, --foreground', 'stay; Ctrl-C and SIGTERM unmount')
     .option('-v, --verbose', 'say how data is served and why')
     .option('--rw', 'writable: changes go to a snapshot, which is kept and can be mounted again')
-    .option('--name <name>', 'with --rw: the snapshot to make, or to mount again (default: a new one)')
-    .option('--volatile', 'with --rw: do not wait for the disk; for what need not survive a crash')
+    .addOption(
+      new Option('--name <name>', 'the snapshot to make, or to mount again (default: a new one); implies --rw').implies(
+        {
+          rw: true,
+        },
+      ),
+    )
+    .addOption(
+      new Option('--volatile', 'do not wait for the disk, for what need not survive a crash; implies --rw').implies({
+        rw: true,
+      }),
+    )
     .option('--trace <file>', 'log each request with its duration')
     .option('--no-passthrough', 'serve file data from the serving process even where the kernel could')
     .option('--dev', 'let device files work')

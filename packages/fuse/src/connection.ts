@@ -35,6 +35,14 @@ export const ENDED = -1;
 
 const NAMED: ReadonlySet<number> = new Set([OPCODE.LOOKUP, OPCODE.UNLINK, OPCODE.RMDIR, OPCODE.REMOVEXATTR]);
 
+/** The errno of a system call that failed, ours or Node's; undefined for any other error. */
+export function systemErrno(error: unknown): number | undefined {
+  if (error instanceof ErrnoError) return error.errno;
+  if (!(error instanceof Error) || (error as NodeJS.ErrnoException).syscall === undefined) return undefined;
+  const { errno: code } = error as NodeJS.ErrnoException;
+  return code !== undefined && code < 0 ? -code : undefined;
+}
+
 /** One mounted file system: the device descriptor, what INIT negotiated, and the dispatch of requests. */
 export class Connection {
   readonly fd: number;
@@ -128,8 +136,9 @@ export class Connection {
       else if (request.bodyLength < operation.minimum) reply.error(errno.EINVAL);
       else operation.handle(this.#fs as Required<FileSystem>, request, reply);
     } catch (error) {
-      if (!reply.silent) reply.error(error instanceof ErrnoError ? error.errno : errno.EIO);
-      if (!(error instanceof ErrnoError)) this.#report(error, opcodeName(opcode));
+      const code = systemErrno(error);
+      if (!reply.silent) reply.error(code ?? errno.EIO);
+      if (code === undefined) this.#report(error, opcodeName(opcode));
     }
     if (!reply.answered) {
       reply.error(errno.EIO);

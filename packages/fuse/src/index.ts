@@ -1,4 +1,4 @@
-export { Connection, type ConnectionHooks, type ServedRequest } from './connection.js';
+export { Connection, systemErrno, type ConnectionHooks, type ServedRequest } from './connection.js';
 export type { Caller, FileSystem, LockRequest, SetAttr } from './filesystem.js';
 export { Loop, type LoopResult } from './loop.js';
 export { opcodeName } from './opcodes.js';

@@ -9,7 +9,6 @@ import type { MountInfo } from './registry/registry.js';
 import type { ServePlan, ServeReport } from './server/plan.js';
 import { spawnPlan } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
-import { mountTarget } from './writable.js';
 import { unmount, type UnmountOptions } from './unmount.js';
 
 /** A mount that this process serves. */
@@ -36,7 +35,7 @@ export async function mount(
   options: MountOptions = {},
 ): Promise<Mount> {
   return source.shared(async () => {
-    const plan = await planMount(source, await mountTarget(source, ref, options), mountpoint, options);
+    const plan = await planMount(source, ref, mountpoint, options);
     return startWorker(plan, options.signal);
   });
 }
@@ -53,7 +52,7 @@ export async function spawnServer(
   options: MountOptions = {},
 ): Promise<MountInfo> {
   return source.shared(async () => {
-    const plan = await planMount(source, await mountTarget(source, ref, options), mountpoint, options);
+    const plan = await planMount(source, ref, mountpoint, options);
     return spawnPlan(plan, options.signal);
   });
 }

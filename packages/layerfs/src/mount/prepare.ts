@@ -5,7 +5,7 @@ import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { resolveOutside } from './registry/locate.js';
 import { cleanStale, listMounts } from './registry/mounts.js';
 import type { ServePlan } from './server/plan.js';
-import type { MountableSnapshot, MountTarget } from './writable.js';
+import { mountTarget, type MountableSnapshot } from './writable.js';
 
 /** What mounting needs of a store; `Store` has it. */
 export interface MountSource {
@@ -66,11 +66,13 @@ export interface MountOptions {
  */
 export async function planMount(
   source: MountSource,
-  { image, writable }: MountTarget,
+  ref: string,
   mountpoint: string,
   options: MountOptions,
 ): Promise<ServePlan> {
-  const place = await freeMountpoint(source.root, mountpoint, image.ref);
+  // First: a mount that cannot be must not leave a new snapshot behind.
+  const place = await freeMountpoint(source.root, mountpoint, ref);
+  const { image, writable } = await mountTarget(source, ref, options);
   return {
     root: source.root,
     tree: image.path,
@@ -106,7 +108,7 @@ async function freeMountpoint(root: string, mountpoint: string, ref: string): Pr
   if (taken?.state === 'ready') {
     throw new LayerfsError(
       'already-exists',
-      taken.ref === ref
+      [ref, `${ref}:latest`].includes(taken.ref)
         ? `${ref} is already mounted on ${path}`
         : `${path} already has ${taken.ref} mounted; unmount that first`,
     );

@@ -28,7 +28,7 @@ export async function mountTarget(source: MountSource, ref: string, options: Mou
   const snapshot = await snapshotFor(source, ref, options.name);
   const [mountpoint] = snapshot.mountpoints;
   if (mountpoint !== undefined) {
-    throw new LayerfsError('already-exists', `Snapshot ${snapshot.name} is already mounted on ${mountpoint}`);
+    throw new LayerfsError('failed-precondition', `Snapshot ${snapshot.name} is already mounted on ${mountpoint}`);
   }
   return {
     image: await source.snapshotTree(snapshot.name),

@@ -1,4 +1,4 @@
-import { LayerfsError, mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
+import { mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { note, print, printJson } from '../../output.js';
 
@@ -18,9 +18,6 @@ interface Options extends GlobalOptions {
 
 /** `layerfs mount IMAGE MOUNTPOINT` */
 export async function run(image: string, mountpoint: string, options: Options): Promise<void> {
-  if (options.rw !== true && (options.name !== undefined || options.volatile === true)) {
-    throw new LayerfsError('invalid-argument', '--name and --volatile are for writable mounts: add --rw');
-  }
   const signal = interruption();
   const mountOptions: MountOptions = {
     passthrough: options.passthrough,

@@ -32,7 +32,8 @@ export function isOverlayXattr(name: string): boolean {
 export const WHITEOUT_PREFIX = '.wh.';
 export const OPAQUE_MARKER = '.wh..wh..opq';
 
-const MAX_REDIRECT = 4096;
+/** Bytes. */
+export const MAX_REDIRECT = 4096;
 
 /**
  * The names of a redirect, from the root of the lower or, when relative, one name beside the folder's own.

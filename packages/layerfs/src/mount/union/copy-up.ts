@@ -1,4 +1,4 @@
-import { fdatasync, fdatasyncSync, ftruncateSync } from 'node:fs';
+import { fchmodSync, fchownSync, fdatasync, fdatasyncSync, ftruncateSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { Attr } from '@layerfs/fuse';
 import {
@@ -32,6 +32,7 @@ import type { Union } from './union.js';
 
 const O_TMPFILE = 0o20000000 | O.DIRECTORY;
 const EMPTY = new Uint8Array();
+const TOO_LONG: ReadonlySet<number> = new Set([errno.E2BIG, errno.ERANGE, errno.ENOSPC]);
 const CAPABILITY = 'security.capability';
 
 /** What is to be in upper after a copy-up of a regular file. */
@@ -66,10 +67,12 @@ export class CopyUp {
     this.folder(parent);
     const { upper } = union;
     const staged = upper.stagingName();
-    mkdirat(upper.staging, staged, 0o700);
-    const path = upper.path({ dir: upper.staging, name: staged });
-    this.#attributes(folder.lower, upper.staging, staged, path, folder.ino);
-    this.#intoPlace(staged, parent, folder.name);
+    upper.cleaning(staged, () => {
+      mkdirat(upper.staging, staged, 0o700);
+      const path = upper.path({ dir: upper.staging, name: staged });
+      this.#attributes(folder.lower, upper.staging, staged, path, folder.ino);
+      this.#intoPlace(staged, parent, folder.name);
+    });
     union.table.setUpper(folder, upper.stat(folder).ino);
   }
 
@@ -107,14 +110,16 @@ export class CopyUp {
     const type = mode & S_IFMT;
     const metacopy = type === S_IFREG && !wanted.data && size > 0;
     const staged = upper.stagingName();
-    this.#make(node, type, staged, wanted, metacopy);
-    const path = upper.path({ dir: upper.staging, name: staged });
-    if (metacopy) {
-      upper.mark(path, format.METACOPY, EMPTY);
-      // A file with several names, or one that moves later, is found by its path.
-      if (names.length !== 1 || lower.names(node).length > 1) this.#markRedirect(node, path);
-    }
-    this.#attributes(node, upper.staging, staged, path, ino);
+    upper.cleaning(staged, () => {
+      this.#make(node, type, staged, wanted, metacopy);
+      const path = upper.path({ dir: upper.staging, name: staged });
+      if (metacopy) {
+        upper.mark(path, format.METACOPY, EMPTY);
+        // A file with several names, or one that moves later, is found by its path.
+        if (names.length !== 1 || lower.names(node).length > 1) this.#markRedirect(node, path);
+      }
+      this.#attributes(node, upper.staging, staged, path, ino);
+    });
     const inode = known ?? new Inode(node, ino, type, 0);
     inode.lower = metacopy ? node : 0;
     inode.metacopy = metacopy;
@@ -185,15 +190,55 @@ export class CopyUp {
   /** Brings the content of a file whose rest is in upper already. */
   #complete(inode: Inode, limit: number | undefined): void {
     const before = this.#union.upper.stat(inode);
+    if (limit !== undefined && limit < before.size && before.nlink === 1 && inode.names.length === 1) {
+      this.#replaceCut(inode, before, limit);
+      return;
+    }
     const fd = this.#union.upper.open(inode, O.RDWR);
     try {
       // Writing takes these away, and this is no write.
       const capability = capabilityOf(fd);
-      this.#fillContent(inode.lower, fd, before.size, limit);
+      try {
+        this.#fillContent(inode.lower, fd, before.size, undefined);
+      } catch (error) {
+        emptyAgain(fd, before.size);
+        throw error;
+      }
       this.#completed(inode, fd, before, capability);
     } finally {
       close(fd);
     }
+  }
+
+  /**
+   * {@link #complete} of the beginning alone, as the rest is about to be cut off: as a new file that takes the place of the old
+   * one, because size and mark could not go in one step.
+   */
+  #replaceCut(inode: Inode, before: Statx, limit: number): void {
+    const { upper, table } = this.#union;
+    const [{ folder, name }] = inode.names;
+    const staged = upper.stagingName();
+    upper.cleaning(staged, () => {
+      const fd = openat(upper.staging, staged, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+      try {
+        this.#fillContent(inode.lower, fd, before.size, limit);
+        fchownSync(fd, upper.storedUid(before.uid), upper.storedGid(before.gid));
+        fchmodSync(fd, before.mode & 0o7777);
+        upper.copyXattrs(inode, fd, [format.METACOPY, format.REDIRECT]);
+      } finally {
+        close(fd);
+      }
+      const times = [
+        { sec: before.atimeSec, nsec: before.atimeNsec },
+        { sec: before.mtimeSec, nsec: before.mtimeNsec },
+      ] as const;
+      utimensat(upper.staging, staged, ...times);
+      this.#keepingTimes(folder, (dir) => renameat2(upper.staging, staged, dir, latin1Bytes(name)));
+    });
+    table.clearUpper(inode);
+    inode.metacopy = false;
+    inode.lower = 0;
+    table.setUpper(inode, upper.stat(inode).ino);
   }
 
   /** The content is there: from here on it is upper's. */
@@ -241,6 +286,9 @@ export class CopyUp {
       if (content >= 0) {
         try {
           await copyContentLater(content, fd, before.size);
+        } catch (error) {
+          emptyAgain(fd, before.size);
+          throw error;
         } finally {
           close(content);
         }
@@ -280,16 +328,33 @@ export class CopyUp {
     }
   }
 
-  #markRedirect(node: LowerNode, path: Uint8Array): void {
-    this.#union.upper.mark(path, format.REDIRECT, latin1Bytes(this.#union.lowerPath(node)));
+  #markRedirect(node: LowerNode, path: Uint8Array, to?: Folder): void {
+    const names = this.#union.lower.names(node);
+    // Beside its lower name a file is found by that alone.
+    const stays = to !== undefined && to.lower !== 0 && names.length === 1 && names[0].folder === to.lower;
+    const value = latin1Bytes(stays ? names[0].name : this.#union.lowerPath(node));
+    try {
+      if (value.length > format.MAX_REDIRECT) throw new ErrnoError(errno.E2BIG, 'redirect');
+      this.#union.upper.mark(path, format.REDIRECT, value);
+    } catch (error) {
+      // Too deep to be said: who moves it copies it instead.
+      if (error instanceof ErrnoError && TOO_LONG.has(error.errno)) throw new ErrnoError(errno.EXDEV, 'redirect');
+      throw error;
+    }
   }
 
-  /** A metacopy or merged folder is about to move: it says from now on where it comes from. */
-  rememberOrigin(inode: Inode): void {
+  /** A metacopy or merged folder is about to move (to another name of `to`): it says from now on where it comes from. */
+  rememberOrigin(inode: Inode, to?: Folder): void {
     inode.bare = false;
     const { upper } = this.#union;
     if (inode.lower === 0 || (inode.type === S_IFREG && !inode.metacopy)) return;
-    this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array);
+    try {
+      this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array, to);
+    } catch (error) {
+      // Of a file the content can be had instead.
+      if (!inode.metacopy || !(error instanceof ErrnoError) || error.errno !== errno.EXDEV) throw error;
+      this.#complete(inode, undefined);
+    }
   }
 
   #asOrphan(inode: Inode, staged: Uint8Array): void {
@@ -321,6 +386,12 @@ export class CopyUp {
       close(dir);
     }
   }
+}
+
+/** Gives back the blocks of a copy that failed. */
+function emptyAgain(fd: number, size: number): void {
+  ftruncateSync(fd, 0);
+  ftruncateSync(fd, size);
 }
 
 function capabilityOf(fd: number): Uint8Array | undefined {

@@ -206,6 +206,10 @@ export class FoldersLower implements Lower {
     return this.#layers.open(folder, name);
   }
 
+  nodeOf(): LowerNode {
+    return 0;
+  }
+
   contentKey(node: LowerNode): number {
     this.#stat(node);
     const { found } = this.#layers;

@@ -9,6 +9,8 @@ const DOT = latin1Bytes('..');
 /** Offsets: 1 and 2 continue behind `.` and `..`, then one for each name. */
 const FIRST = 2;
 const DT_DIR = 4;
+/** Zero would end a listing. */
+const BAD_INO = 2 ** 50;
 
 /** An open merged folder: its names as they were when it was read from the beginning. */
 interface Snapshot {
@@ -41,7 +43,7 @@ export class Listing {
     const snapshot = this.#open.get(fh);
     if (snapshot === undefined) return;
     this.#open.delete(fh);
-    for (const { node } of snapshot.children) if (typeof node !== 'number') this.#union.table.unpin(node);
+    for (const { node } of snapshot.children) if (typeof node === 'object') this.#union.table.unpin(node);
   }
 
   #snapshot(folder: Folder, fh: number, offset: number): Snapshot {
@@ -53,7 +55,7 @@ export class Listing {
       offset > 0
         ? { children: this.#union.childrenBelow(folder), version: -1 }
         : { children: this.#union.children(folder), version: folder.version };
-    for (const { node } of snapshot.children) if (typeof node !== 'number') this.#union.table.pin(node);
+    for (const { node } of snapshot.children) if (typeof node === 'object') this.#union.table.pin(node);
     this.#open.set(fh, snapshot);
     return snapshot;
   }
@@ -99,8 +101,12 @@ export class Listing {
       const { name } = children[i];
       try {
         // The kernel would believe in a name that is gone since.
-        const node = folder.version === version ? children[i].node : this.#union.lookup(folder, name);
-        if (node === undefined) continue;
+        const known = children[i].node;
+        const node = folder.version === version || known === undefined ? known : this.#union.lookup(folder, name);
+        if (node === undefined) {
+          if (known === undefined && !this.#addBad(name, i, plus, reply)) return;
+          continue;
+        }
         if (!this.#add(node, name, i, plus, reply)) return;
       } catch (error) {
         // An entry that cannot be looked at is left out rather than the whole listing.
@@ -123,6 +129,16 @@ export class Listing {
     const added = reply.addDirentPlus(nodeid, this.#attr, this.#lifetime(node), type, next, bytes, 0, bytes.length);
     if (added) union.table.looked(nodeid);
     return added;
+  }
+
+  /** A name of which nothing can be told: whoever looks it up learns why. */
+  #addBad(name: string, index: number, plus: boolean, reply: Reply): boolean {
+    const bytes = latin1Bytes(name);
+    const next = index + FIRST + 1;
+    this.#attr.ino = BAD_INO;
+    return plus
+      ? reply.addDirentPlus(0, this.#attr, 0, 0, next, bytes, 0, bytes.length)
+      : reply.addDirent(BAD_INO, 0, next, bytes, 0, bytes.length);
   }
 
   #lowerIno(node: LowerNode): number {

@@ -49,6 +49,8 @@ export interface Lower {
    * -1: the file is empty and has no content.
    */
   openContent(node: LowerNode): number;
+  /** The node whose `ino` this is, where that can be told without a search; 0 otherwise. */
+  nodeOf(ino: number): LowerNode;
   /** Equal numbers mean equal content, which may then share one descriptor or backing id; 0: the file is empty. */
   contentKey(node: LowerNode): number;
   close(): void;

@@ -271,12 +271,16 @@ export class Namespace {
   }
 
   unlink(folder: Folder, name: string): void {
-    const node = this.#existing(folder, name);
-    if (this.#union.type(node) === S_IFDIR) throw new ErrnoError(errno.EISDIR, 'unlink');
-    const gone = this.#prepareRemoval(node);
-    const state = this.#state(folder, name);
-    const plan = planRemove(state);
     const { upper } = this.#union;
+    const stat = folder.upper && !folder.removed ? upper.entry(folder, name) : undefined;
+    const inUpper = stat !== undefined && !upper.isWhiteout(stat);
+    const node = inUpper ? this.#union.adopt(folder, name, stat) : this.#existing(folder, name);
+    if (this.#union.type(node) === S_IFDIR) throw new ErrnoError(errno.EISDIR, 'unlink');
+    folder.version++;
+    const gone = this.#prepareRemoval(node, inUpper ? stat : undefined);
+    // A file of the lower that has other names is in upper by now.
+    const state = inUpper ? { upper: 'file' as const, below: this.#below(folder, name) } : this.#state(folder, name);
+    const plan = planRemove(state);
     if (plan !== 'remove') this.#copyUp.folder(folder);
     const dir = upper.dir(folder);
     const bytes = latin1Bytes(name);
@@ -295,7 +299,7 @@ export class Namespace {
   }
 
   /** The inode of a file that is to lose a name: kept within reach, and its number of links right. */
-  #prepareRemoval(node: Inode | LowerNode): Inode {
+  #prepareRemoval(node: Inode | LowerNode, known?: Statx): Inode {
     const { lower, upper, table } = this.#union;
     if (typeof node === 'number') {
       lower.fill(node, this.#attr);
@@ -309,7 +313,7 @@ export class Namespace {
     // Somebody has it open (of a FIFO or a device nobody tells us), or may come back to it by another name.
     const special = node.type !== S_IFREG && node.type !== S_IFLNK;
     if (special || node.pins > 0 || this.#isOpen(node.first) || this.#isOpen(node.nodeid)) upper.keep(node);
-    const { nlink, ...stat } = upper.stat(node);
+    const { nlink, ...stat } = known ?? upper.stat(node);
     if (nlink === 1) node.ghost = { ...stat, nlink: 0 };
     else if (node.names.length <= 1) upper.keep(node);
     return node;
@@ -425,7 +429,7 @@ export class Namespace {
       { upper: 'file', below: this.#below(from, name) },
       target,
     );
-    if (plan.redirect) this.#copyUp.rememberOrigin(moved);
+    if (plan.redirect) this.#copyUp.rememberOrigin(moved, to);
     if (plan.opaque) upper.mark(upper.xattrTarget(moved), format.OPAQUE, YES);
     const [fromDir, toDir] = [upper.dir(from), upper.dir(to)];
     const [old, fresh] = [latin1Bytes(name), latin1Bytes(newName)];
@@ -471,13 +475,13 @@ export class Namespace {
     this.#copyUp.folder(from);
     this.#copyUp.folder(to);
     const places = [
-      { inode: first, to: this.#state(to, newName) },
-      { inode: second, to: this.#state(from, name) },
+      { inode: first, folder: to, state: this.#state(to, newName) },
+      { inode: second, folder: from, state: this.#state(from, name) },
     ];
-    for (const { inode, to: state } of places) {
+    for (const { inode, folder, state } of places) {
       const moved = { isFolder: inode instanceof Folder, continues: inode.lower !== 0 };
       const plan = planMove(moved, { upper: 'file', below: 'nothing' }, state);
-      if (plan.redirect) this.#copyUp.rememberOrigin(inode);
+      if (plan.redirect) this.#copyUp.rememberOrigin(inode, folder);
       if (plan.opaque) upper.mark(upper.xattrTarget(inode), format.OPAQUE, YES);
     }
     renameat2(upper.dir(from), latin1Bytes(name), upper.dir(to), latin1Bytes(newName), RENAME.EXCHANGE);

@@ -86,6 +86,9 @@ export class TreeLower implements Lower {
     const object = this.#tree.objectIndex(node);
     return object < 0 ? -1 : this.#objects.open(object, this.#tree.size(node));
   }
+  nodeOf(ino: number): LowerNode {
+    return this.#tree.has(ino) ? ino : 0;
+  }
   contentKey(node: LowerNode): number {
     return this.#tree.objectIndex(node) + 1;
   }

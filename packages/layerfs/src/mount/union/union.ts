@@ -1,5 +1,5 @@
 import type { Attr } from '@layerfs/fuse';
-import { ErrnoError, close, errno, type Statx } from '@layerfs/linux';
+import { ErrnoError, close, errno, unlinkat, type Statx } from '@layerfs/linux';
 import { latin1, latin1Bytes } from '../../core/bytes.js';
 import { LayerfsError } from '../../core/error.js';
 import * as format from '../../core/overlay/format.js';
@@ -15,8 +15,8 @@ const UPPER_INO = 2 ** 40;
 export interface Child {
   /** Bytes as latin1. */
   readonly name: string;
-  /** As the lower says it, when it is not an inode of its own. */
-  readonly node: Inode | LowerNode;
+  /** As the lower says it, when it is not an inode of its own; undefined for one that cannot be looked at. */
+  readonly node: Inode | LowerNode | undefined;
 }
 
 /** Upper over lower: which file a name leads to, and what is known of it. Changes are made by others. */
@@ -38,6 +38,23 @@ export class Union {
     this.root.pins = 1;
     this.table.add(this.root);
     this.table.setUpper(this.root, this.upper.stat(this.root).ino);
+    for (const { ino, upperIno } of upper.unfinished) this.#undo(lower.nodeOf(ino), upperIno);
+  }
+
+  /** Takes away the names that a file of upper got in place of a lower one's, because it did not get all. */
+  #undo(node: LowerNode, upperIno: number): void {
+    if (node === 0) return;
+    for (const { folder, name } of this.lower.names(node)) {
+      let place: Folder;
+      try {
+        place = this.folder(folder);
+      } catch (error) {
+        if (error instanceof ErrnoError && error.errno === errno.ESTALE) continue;
+        throw error;
+      }
+      if (!place.upper || this.upper.entry(place, name)?.ino !== upperIno) continue;
+      unlinkat(this.upper.dir(place), latin1Bytes(name));
+    }
   }
 
   /** Closes everything: the mount has ended. */
@@ -262,11 +279,21 @@ export class Union {
         hidden.add(entry.name);
         if (entry.isWhiteout) continue;
         const stat = this.upper.entry(folder, entry.name);
-        if (stat !== undefined) children.push({ name: entry.name, node: this.adopt(folder, entry.name, stat) });
+        if (stat !== undefined) children.push({ name: entry.name, node: this.#tryAdopt(folder, entry.name, stat) });
       }
     }
     for (const child of this.childrenBelow(folder)) if (!hidden.has(child.name)) children.push(child);
     return children;
+  }
+
+  /** A bad entry must not keep the others from being listed: whoever looks it up is told. */
+  #tryAdopt(folder: Folder, name: string, stat: Statx): Inode | undefined {
+    try {
+      return this.adopt(folder, name, stat);
+    } catch (error) {
+      if (error instanceof ErrnoError) return undefined;
+      throw error;
+    }
   }
 
   /** All names that the lower has in a folder, hidden or not, in its order. */

@@ -55,6 +55,14 @@ export interface Place {
   readonly name: Uint8Array;
 }
 
+/** A file with several names that was not given all of them: it goes, and they show the lower's file again. */
+export interface UnfinishedGroup {
+  /** In upper. */
+  readonly upperIno: number;
+  /** In the lower. */
+  readonly ino: number;
+}
+
 /** An entry of an upper folder, as it lies on disk. */
 export interface UpperEntry {
   /** Bytes as latin1. */
@@ -77,6 +85,8 @@ export class Upper {
   #sequence = 0;
   #haveWhiteout = false;
 
+  /** Files that a crash kept from getting all their names. */
+  readonly unfinished: readonly UnfinishedGroup[];
   readonly #owners: Owners | undefined;
 
   /**
@@ -94,6 +104,7 @@ export class Upper {
     if (!tryFlock(this.#lock, LOCK.EX)) throw new ErrnoError(errno.EBUSY, 'work folder', work);
     const [a, b] = [statx(this.#root, '', AT.EMPTY_PATH), statx(this.#work, '', AT.EMPTY_PATH)];
     if (a.devMajor !== b.devMajor || a.devMinor !== b.devMinor) throw new ErrnoError(errno.EXDEV, 'work folder', work);
+    this.unfinished = unfinishedGroups(this.#work);
     rmSync(`${work}/${STAGING}`, { recursive: true, force: true });
     mkdirat(this.#work, STAGING, 0o700);
     this.staging = openat(this.#work, STAGING, flags | O.NOFOLLOW);
@@ -321,6 +332,29 @@ export class Upper {
     renameat2(this.staging, staged, dir, name);
   }
 
+  /** Runs something that makes a file or an empty folder in the staging folder; what is there when it fails is removed. */
+  cleaning<T>(staged: Uint8Array, action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      const left = tryStatx(this.staging, staged, AT.SYMLINK_NOFOLLOW);
+      if (left !== undefined) {
+        unlinkat(this.staging, staged, (left.mode & S_IFMT) === S_IFDIR ? AT.REMOVEDIR : 0);
+      }
+      throw error;
+    }
+  }
+
+  /** Copies all attributes of a file to an open one, but for some of the union's own. */
+  copyXattrs(from: Inode, to: number, without: readonly string[]): void {
+    const target = this.xattrTarget(from);
+    const left = new Set(without.map((mark) => `${this.xattrClass}.${mark}`));
+    for (const name of listXattrs(target)) {
+      const value = left.has(name) ? undefined : getXattr(target, name);
+      if (value !== undefined) setXattr(to, name, value);
+    }
+  }
+
   /** Removes a staged file. */
   discard(staged: Uint8Array): void {
     unlinkat(this.staging, staged);
@@ -336,6 +370,28 @@ export class Upper {
     }
     unlinkat(this.staging, staged, AT.REMOVEDIR);
   }
+}
+
+/** What is staged and has names outside already was in the middle of getting them. */
+function unfinishedGroups(work: number): UnfinishedGroup[] {
+  const groups: UnfinishedGroup[] = [];
+  const stat = tryStatx(work, STAGING, AT.SYMLINK_NOFOLLOW);
+  if (stat === undefined || (stat.mode & S_IFMT) !== S_IFDIR) return groups;
+  const staging = openat(work, STAGING, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  try {
+    for (const name of readdirSync(`/proc/self/fd/${staging}/.`, 'latin1')) {
+      const bytes = latin1Bytes(name);
+      const { mode, nlink, ino } = statx(staging, bytes, AT.SYMLINK_NOFOLLOW);
+      const type = mode & S_IFMT;
+      if (nlink < 2 || type === S_IFDIR || (type === S_IFCHR && name === WHITEOUT)) continue;
+      const path = Buffer.concat([Buffer.from(`/proc/self/fd/${staging}/`), bytes]);
+      const origin = ['trusted', 'user'].map((kind) => getXattr(path, `${kind}.${format.ORIGIN_INO}`)).find(Boolean);
+      if (origin?.length === 8) groups.push({ upperIno: ino, ino: Number(Buffer.from(origin).readBigUInt64LE()) });
+    }
+  } finally {
+    close(staging);
+  }
+  return groups;
 }
 
 /** Attributes of the trusted class need the right to administer the machine; the user class is for all others. */
