@@ -3,7 +3,16 @@
  * committed. FUSE_LAYERFS_PROGRAM names another program to be tested so, such as /usr/bin/fuse-overlayfs.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
@@ -219,6 +228,31 @@ describe.skipIf(reason !== undefined)(`${basename(PROGRAM)} called by hand`, () 
       expect(readFileSync('/proc/self/mounts', 'latin1')).toContain(`a,b ${merged} fuse.`);
     } finally {
       execFileSync('umount', [merged]);
+    }
+  });
+
+  it('is found by mount(8) as a type of its own, as /etc/fstab names it', (context) => {
+    const type = basename(PROGRAM, '.js');
+    // mount(8) looks in the system's folders only.
+    const link = `/usr/local/bin/${type}`;
+    const installed = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((place) =>
+      existsSync(join(place, type)),
+    );
+    if (installed && strict) {
+      console.warn(`skipped: ${context.task.name}: another ${type} is installed`);
+      context.skip();
+    }
+    const absolute = (name: string): string => join(folder, name);
+    const options = `lowerdir=${absolute('low')},upperdir=${absolute('upper')},workdir=${absolute('work')},noauto`;
+    writeFileSync(absolute('fstab'), `source ${merged} fuse.${type} ${options} 0 0\n`);
+    if (!installed) symlinkSync(PROGRAM, link);
+    try {
+      execFileSync('mount', ['--fstab', absolute('fstab'), merged]);
+      writeFileSync(join(merged, 'by-fstab'), 'x');
+      expect(readFileSync(absolute('upper/by-fstab'), 'latin1')).toBe('x');
+      execFileSync('umount', [merged]);
+    } finally {
+      if (!installed) unlinkSync(link);
     }
   });
 
