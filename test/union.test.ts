@@ -185,6 +185,21 @@ describe.skipIf(reason !== undefined)('the writable union', () => {
     await place.unmount(root);
   });
 
+  test('explain tells what the snapshot has of a path', async () => {
+    const { root, name } = await open();
+    fs.writeFileSync(join(root, 'fresh'), '');
+    fs.chmodSync(join(root, 'd/one'), 0o600);
+    fs.rmSync(join(root, 'd/deep/large'));
+    const explained = async (path: string): Promise<string> => place.ok(['explain', join(root, path)]);
+    expect(await explained('fresh')).toContain(`changed in snapshot ${name}`);
+    expect(await explained('d/one')).toMatch(
+      new RegExp(`changed in snapshot ${name}[^]*the image has:[^]*from layer 1 of 1`),
+    );
+    expect(await explained('d/deep/large')).toContain(`removed in snapshot ${name}`);
+    expect(await explained('d/deep/medium')).not.toContain('snapshot');
+    await place.unmount(root);
+  });
+
   test('from TypeScript, in this process', async () => {
     const store = await openStore({ root: place.root });
     const mountpoint = place.newFolder('mnt');

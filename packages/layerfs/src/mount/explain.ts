@@ -1,3 +1,5 @@
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Tree } from '../core/tree/tree.js';
 import { LayerfsError } from '../core/error.js';
 import { explainPath, type Explanation } from './explain/explanation.js';
@@ -28,16 +30,48 @@ export async function explain(source: ExplainSource, ref: string, path: string):
   return explainPath({ merged: tree, layers, objects: source.paths.objects }, path);
 }
 
+/** What the snapshot of a writable mount has at a path. */
+export interface SnapshotEntry {
+  readonly name: string;
+  /** `changed`: its own file, whatever the image has; `removed`: it hides the image's; `unchanged`: nothing. */
+  readonly state: 'changed' | 'removed' | 'unchanged';
+  /** The file or whiteout in the upper folder. */
+  readonly file?: string;
+}
+
 /**
- * {@link explain} of a path below a mount point.
+ * {@link explain} of a path below a mount point; of a writable mount also what its snapshot has there. What the image has is left
+ * out where it has nothing of that name.
  * @throws LayerfsError not-found when the path lies in no mount of this store, or when the image is gone by name and digest
  */
 export async function explainMounted(
-  source: ExplainSource,
+  source: ExplainSource & { snapshots?(): readonly { readonly name: string; readonly upper: string }[] },
   path: string,
-): Promise<Explanation & { readonly mount: ListedMount }> {
+): Promise<Explanation & { readonly mount: ListedMount; readonly snapshot?: SnapshotEntry }> {
   const found = findMount(source.root, path);
   if (found === undefined) throw new LayerfsError('not-found', `${path} is in no mount of this store`);
-  // The name may stand for another image by now; the mount shows the one it was made from.
-  return { ...(await explain(source, found.mount.image, found.inside)), mount: found.mount };
+  const { mount, inside } = found;
+  const snapshot = source.snapshots?.().find(({ name }) => name === mount.snapshot);
+  const entry = snapshot === undefined ? undefined : inUpper(snapshot.name, snapshot.upper, inside);
+  try {
+    // The name may stand for another image by now; the mount shows the one it was made from.
+    const explanation = await explain(source, mount.image, inside);
+    return { ...explanation, mount, ...(entry === undefined ? {} : { snapshot: entry }) };
+  } catch (error) {
+    const missing = error instanceof LayerfsError && error.code === 'not-found';
+    if (!missing || entry === undefined || entry.state === 'unchanged') throw error;
+    return { path: inside, hides: [], mount, snapshot: entry };
+  }
+}
+
+function inUpper(name: string, upper: string, inside: string): SnapshotEntry {
+  let file = upper;
+  for (const step of inside.split('/').filter((part) => part !== '')) {
+    file = join(file, step);
+    const stats = lstatSync(file, { throwIfNoEntry: false });
+    if (stats === undefined) return { name, state: 'unchanged' };
+    if (stats.isCharacterDevice() && stats.rdev === 0) return { name, state: 'removed', file };
+    if (!stats.isDirectory()) break;
+  }
+  return { name, state: 'changed', file };
 }

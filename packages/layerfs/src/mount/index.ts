@@ -1,6 +1,6 @@
 export { doctor } from './doctor.js';
 export type { Check } from './doctor/check.js';
-export { explain, explainMounted, type ExplainSource } from './explain.js';
+export { explain, explainMounted, type ExplainSource, type SnapshotEntry } from './explain.js';
 export type { Explanation, FileType, HiddenEntry, LayerEntry, LayerPlace } from './explain/explanation.js';
 export type { Hiding } from './explain/versions.js';
 export { freezeSnapshot } from './freeze.js';

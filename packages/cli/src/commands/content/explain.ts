@@ -1,4 +1,11 @@
-import { explain, explainMounted, type Explanation, type LayerEntry, type LayerPlace } from 'layerfs';
+import {
+  explain,
+  explainMounted,
+  type Explanation,
+  type LayerEntry,
+  type LayerPlace,
+  type SnapshotEntry,
+} from 'layerfs';
 import { withStore, type GlobalOptions } from '../../context.js';
 import { formatBytes, oneLine, shortDigest } from '../../format.js';
 import { print, printJson } from '../../output.js';
@@ -17,8 +24,13 @@ export async function run(target: string, path: string | undefined, options: Opt
 }
 
 /** An explanation as text. */
-export function describe(explanation: Explanation): string {
+export function describe(explanation: Explanation & { readonly snapshot?: SnapshotEntry }): string {
   const lines = [explanation.path];
+  const { snapshot } = explanation;
+  if (snapshot !== undefined && snapshot.state !== 'unchanged') {
+    lines.push(`  ${snapshot.state} in snapshot ${snapshot.name}`, `    ${snapshot.file ?? ''}`);
+    if (explanation.shown !== undefined) lines.push('  the image has:');
+  }
   const { shown, removed } = explanation;
   if (shown !== undefined) {
     lines.push(`  ${entry(shown)}`, `  from ${place(shown.layer)}`);
