@@ -31,6 +31,17 @@ export const WANTED: readonly Wanted[] = [
       subject.startsWith('ok'),
   },
   {
+    // Both come as a SETATTR of nothing; a write by whoever has the file open takes the bits away, too.
+    why: 'chown(-1, -1) of a file that is open for writing cannot be told from a write that takes set-user-ID away',
+    ends: true,
+    matches: (operation, reference, subject) =>
+      operation.kind === 'fchown' &&
+      operation.uid === 0xffffffff &&
+      operation.gid === 0xffffffff &&
+      reference === 'EPERM' &&
+      subject === 'ok',
+  },
+  {
     // cap_inode_getsecurity() refuses to read it, also where nobody asked for it.
     why: 'overlayfs cannot remove what has a capability attribute that makes no sense',
     ends: true,

@@ -330,7 +330,7 @@ export class CopyUp {
 
   #markRedirect(node: LowerNode, path: Uint8Array, to?: Folder): void {
     const names = this.#union.lower.names(node);
-    // Beside its lower name a file is found by that alone.
+    // A folder beside its lower name is found by that alone. (A file may have other names elsewhere.)
     const stays = to !== undefined && to.lower !== 0 && names.length === 1 && names[0].folder === to.lower;
     const value = latin1Bytes(stays ? names[0].name : this.#union.lowerPath(node));
     try {
@@ -349,7 +349,7 @@ export class CopyUp {
     const { upper } = this.#union;
     if (inode.lower === 0 || (inode.type === S_IFREG && !inode.metacopy)) return;
     try {
-      this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array, to);
+      this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array, inode instanceof Folder ? to : undefined);
     } catch (error) {
       // Of a file the content can be had instead.
       if (!inode.metacopy || !(error instanceof ErrnoError) || error.errno !== errno.EXDEV) throw error;

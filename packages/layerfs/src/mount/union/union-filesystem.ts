@@ -31,7 +31,7 @@ import { Folder, type Inode } from './inodes.js';
 import { Listing } from './listing.js';
 import type { Lower, LowerNode } from './lower.js';
 import { Namespace, type Made } from './namespace.js';
-import { Union, fillStat } from './union.js';
+import { FOLDER_SIZE, Union, fillStat } from './union.js';
 import type { Upper } from './upper.js';
 import { Xattrs } from './xattrs.js';
 
@@ -157,7 +157,10 @@ export class UnionFileSystem implements FileSystem {
   #fillMade(inode: Inode, stat: Statx): void {
     fillStat(stat, this.#attr);
     this.#attr.ino = inode.ino;
-    if (inode instanceof Folder) this.#attr.nlink = 2;
+    if (inode instanceof Folder) {
+      this.#attr.nlink = 2;
+      this.#attr.size = Math.max(this.#attr.size, FOLDER_SIZE);
+    }
     this.#union.table.looked(inode.nodeid);
   }
 

@@ -10,6 +10,8 @@ import { NO_MARKS, type Upper } from './upper.js';
 
 /** Inode numbers of files that only upper has lie this much above the largest of the lower. */
 const UPPER_INO = 2 ** 40;
+/** Least size of a folder. */
+export const FOLDER_SIZE = 4096;
 
 /** One entry of a merged folder. */
 export interface Child {
@@ -240,7 +242,10 @@ export class Union {
     }
     attr.ino = node.ino;
     if (node.gone) attr.nlink = 0;
-    if (node instanceof Folder) attr.nlink = node.removed ? 0 : this.folderLinks(node, attr.nlink);
+    if (!(node instanceof Folder)) return;
+    // As the lower's: a copy-up must not show, and some filesystems count in bytes of their own.
+    attr.size = Math.max(attr.size, FOLDER_SIZE);
+    attr.nlink = node.removed ? 0 : this.folderLinks(node, attr.nlink);
   }
 
   /** A folder's nlink: its name, its `.`, and each sub-folder's `..`. @param disk what the disk says of it */
