@@ -39,7 +39,8 @@ export function openArea(gigabytes: number): Area {
     },
     release() {
       if (own) {
-        run('umount', folder);
+        // Servers that were unmounted just now may still be on their way out.
+        run('umount', '--lazy', folder);
         run('losetup', '--detach', device);
       }
       rmSync(base, { recursive: true, force: true });
