@@ -156,6 +156,23 @@ export class Meta {
     return { count, bytes };
   }
 
+  /** What the store holds at this moment, whatever is changed later, until `end` is called. Reads only. */
+  view(): MetaView {
+    const transaction = this.#env.useReadTransaction();
+    const layers = this.#layers;
+    const objects = this.#objects;
+    return {
+      *layers() {
+        for (const { key, value } of layers.getRange({ transaction })) yield { diffID: key as DiffID, layer: value };
+      },
+      *objects() {
+        for (const { key, value } of objects.getRange({ transaction })) yield { key, count: value.readUInt32LE(0) };
+      },
+      objectCount: (sha256) => objects.get(sha256, { transaction })?.readUInt32LE(0) ?? 0,
+      end: () => transaction.done(),
+    };
+  }
+
   /** Runs `action` in one write transaction: all of it is durable afterwards, or, when it throws, nothing happened. */
   transaction<T>(action: (writer: MetaWriter) => T): T {
     return this.#env.transactionSync(() =>
@@ -228,6 +245,15 @@ export class Meta {
     }
     return free;
   }
+}
+
+/** See {@link Meta.view}. */
+export interface MetaView {
+  layers(): Iterable<{ readonly diffID: DiffID; readonly layer: LayerRecord }>;
+  /** In the order of their digests. `key` is the sha256, 32 bytes. */
+  objects(): Iterable<{ readonly key: Buffer; readonly count: number }>;
+  objectCount(sha256: Buffer): number;
+  end(): void;
 }
 
 /** What a transaction can change. */
