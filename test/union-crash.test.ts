@@ -244,9 +244,6 @@ describe.skipIf(noTrace !== undefined)('a server that is killed at each step of 
     ['an empty folder goes', 'rmdir empty'],
     ['file and folder change places', exchange],
     ['an attribute', 'setfattr -n user.x -v y a'],
-  ];
-  /** The names of a file are copied up one by one: in between it is two files of equal content, and the counts of their names are wrong. */
-  const ofSeveralNames: typeof changes = [
     ['a file of several names gets a mode', 'chmod 600 hard1'],
     ['a file of several names moves', 'mv hard1 hard4'],
     ['one of several names goes', 'rm hard1'],
@@ -255,7 +252,6 @@ describe.skipIf(noTrace !== undefined)('a server that is killed at each step of 
   const many = KILLS > 15;
 
   test.each(many ? changes : changes.slice(0, 2))('%s', { timeout: 10 * MINUTES }, eachStep);
-  test.each(many ? ofSeveralNames : [])('%s', { timeout: 10 * MINUTES }, eachStep);
 
   async function eachStep(_: string, script: string, prepare?: string): Promise<void> {
     const pid = await start(true, prepare);

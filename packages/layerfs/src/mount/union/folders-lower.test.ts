@@ -202,6 +202,16 @@ describe('names', () => {
     expect(lower.names(ROOT)).toEqual([]);
     expect([lower.parent(ROOT), lower.parent(find(lower, 'b'))]).toEqual([ROOT, ROOT]);
   });
+
+  it('are told by inode number, also when nothing was looked at yet', () => {
+    const low = layer({ 'a/x': 'data', z: '' });
+    linkSync(join(low, 'a/x'), join(low, 'y'));
+    const lower = stack([low]);
+    const node = lower.nodeOf(statSync(join(low, 'y')).ino);
+    expect(node).not.toBe(0);
+    expect([find(lower, 'a/x'), find(lower, 'y')]).toEqual([node, node]);
+    expect(lower.nodeOf(0)).toBe(0);
+  });
 });
 
 describe('bounds', () => {

@@ -170,7 +170,7 @@ export class FoldersLower implements Lower {
   names(node: LowerNode): readonly LowerName[] {
     if (node === ROOT) return [];
     if ((this.#nodes.flags(this.#checked(node)) & FLAG.linked) !== 0) {
-      const all = (this.#allNames ??= linkedNames(this, (folder, index) => this.#linkedChild(folder, index))).get(node);
+      const all = this.#linkedNames().get(node);
       if (all !== undefined) return all;
     }
     return [{ folder: this.#nodes.folder(node), name: this.#nodes.name(node) }];
@@ -206,8 +206,9 @@ export class FoldersLower implements Lower {
     return this.#layers.open(folder, name);
   }
 
-  nodeOf(): LowerNode {
-    return 0;
+  nodeOf(ino: number): LowerNode {
+    this.#linkedNames();
+    return this.#linked.get(ino) ?? 0;
   }
 
   contentKey(node: LowerNode): number {
@@ -315,6 +316,10 @@ export class FoldersLower implements Lower {
     this.#nodes.addName(folder, name, node);
     this.#found = node;
     return node;
+  }
+
+  #linkedNames(): Map<LowerNode, LowerName[]> {
+    return (this.#allNames ??= linkedNames(this, (folder, index) => this.#linkedChild(folder, index)));
   }
 
   /** The node of a child if it is a file with several names, without numbering all others. */

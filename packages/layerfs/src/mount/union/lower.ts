@@ -49,7 +49,7 @@ export interface Lower {
    * -1: the file is empty and has no content.
    */
   openContent(node: LowerNode): number;
-  /** The node whose `ino` this is, where that can be told without a search; 0 otherwise. */
+  /** The node of a file with several names by its `ino`; 0: there is none that can be told. May search everything. */
   nodeOf(ino: number): LowerNode;
   /** Equal numbers mean equal content, which may then share one descriptor or backing id; 0: the file is empty. */
   contentKey(node: LowerNode): number;
