@@ -10,6 +10,7 @@ const readlinkatFunction = native('int64_t readlinkat(int dir, const void *path,
 const fchownatFunction = native('int fchownat(int dir, const void *path, uint32_t uid, uint32_t gid, int flags)');
 const fchmodatFunction = native('int fchmodat(int dir, const void *path, unsigned int mode, int flags)');
 const utimensatFunction = native('int utimensat(int dir, const void *path, const void *times, int flags)');
+const futimensFunction = native('int futimens(int fd, const void *times)');
 // Not every libc has a wrapper.
 const renameat2Function = nativeSyscall(
   process.arch === 'arm64' ? 276 : 316,
@@ -86,6 +87,14 @@ export function utimensat(
   mtime: Time,
   flags: number = AT.SYMLINK_NOFOLLOW,
 ): void {
-  const times = new BigInt64Array([BigInt(atime.sec), BigInt(atime.nsec), BigInt(mtime.sec), BigInt(mtime.nsec)]);
-  check(utimensatFunction(dir, cPath(path), times, flags), 'utimensat', path);
+  check(utimensatFunction(dir, cPath(path), timespecs(atime, mtime), flags), 'utimensat', path);
+}
+
+/** futimens(3). */
+export function futimens(fd: number, atime: Time, mtime: Time): void {
+  check(futimensFunction(fd, timespecs(atime, mtime)), 'futimens');
+}
+
+function timespecs(atime: Time, mtime: Time): BigInt64Array {
+  return new BigInt64Array([BigInt(atime.sec), BigInt(atime.nsec), BigInt(mtime.sec), BigInt(mtime.nsec)]);
 }

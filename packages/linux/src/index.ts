@@ -15,6 +15,7 @@ export {
   renameat2,
   symlinkat,
   unlinkat,
+  futimens,
   utimensat,
   type Time,
 } from './at.js';

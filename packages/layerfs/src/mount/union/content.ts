@@ -1,6 +1,6 @@
-import { closeSync, ftruncateSync } from 'node:fs';
+import { ftruncateSync } from 'node:fs';
 import { Attr, FOPEN, type Reply } from '@layerfs/fuse';
-import { ErrnoError, O, errno, seekData, seekHole } from '@layerfs/linux';
+import { ErrnoError, O, close, errno, seekData, seekHole } from '@layerfs/linux';
 import { S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import { BackingPool, type BackingIds } from '../filesystem/backing.js';
 import type { CopyUp } from './copy-up.js';
@@ -30,6 +30,12 @@ interface Opened {
   readonly id: number;
   /** What the id was taken for, of a lower file. */
   readonly key: number;
+}
+
+/** A file that was just made: its mode, and a descriptor of it or -1. */
+interface Made {
+  readonly mode: number;
+  readonly fd: number;
 }
 
 /** An open file. */
@@ -103,9 +109,14 @@ export class Content {
     this.#changed(inode.nodeid);
   }
 
-  /** The first open of a file that was just made. */
-  openNew(inode: Inode, flags: number, mode: number): { fh: number; flags: number; id: number } {
-    return this.#handle(inode.nodeid, inode, (flags & O_ACCMODE) !== 0, mode);
+  /** The first open of a file that was just made. @param fd a descriptor of it, which is taken over */
+  openNew(inode: Inode, flags: number, mode: number, fd = -1): { fh: number; flags: number; id: number } {
+    try {
+      return this.#handle(inode.nodeid, inode, (flags & O_ACCMODE) !== 0, { mode, fd });
+    } catch (error) {
+      if (fd >= 0) close(fd);
+      throw error;
+    }
   }
 
   /**
@@ -146,7 +157,7 @@ export class Content {
     try {
       ftruncateSync(fd, size);
     } finally {
-      closeSync(fd);
+      close(fd);
     }
   }
 
@@ -154,12 +165,17 @@ export class Content {
     nodeid: number,
     node: Inode | LowerNode,
     writable: boolean,
-    mode?: number,
+    made?: Made,
   ): { fh: number; flags: number; id: number } {
     const { table } = this.#union;
     const lower = typeof node === 'number' ? node : node.upper && !node.metacopy ? 0 : node.lower;
-    const opened = this.#use(nodeid, node, lower, writable, mode);
-    const handle: Handle = { nodeid, node, writable, opened, lower, fd: -1 };
+    const opened = this.#use(nodeid, node, lower, writable, made);
+    const handle: Handle = { nodeid, node, writable, opened, lower, fd: made?.fd ?? -1 };
+    // The kernel has its own.
+    if (opened.kind !== 'served' && opened.id !== 0 && handle.fd >= 0) {
+      close(handle.fd);
+      handle.fd = -1;
+    }
     const fh = this.#next++;
     this.#handles.set(fh, handle);
     if (typeof node !== 'number') {
@@ -171,18 +187,18 @@ export class Content {
     return { fh, flags: this.#ids === undefined || lower !== 0 ? FOPEN.KEEP_CACHE : 0, id: 0 };
   }
 
-  #use(nodeid: number, node: Inode | LowerNode, lower: LowerNode, writable: boolean, mode?: number): Opened {
+  #use(nodeid: number, node: Inode | LowerNode, lower: LowerNode, writable: boolean, made?: Made): Opened {
     const known = this.#opened.get(nodeid);
     if (known !== undefined) {
       known.count++;
       return known;
     }
-    const opened: Opened = { count: 1, ...this.#choose(node, lower, writable, mode) };
+    const opened: Opened = { count: 1, ...this.#choose(node, lower, writable, made) };
     this.#opened.set(nodeid, opened);
     return opened;
   }
 
-  #choose(node: Inode | LowerNode, lower: LowerNode, writable: boolean, mode?: number): Omit<Opened, 'count'> {
+  #choose(node: Inode | LowerNode, lower: LowerNode, writable: boolean, made?: Made): Omit<Opened, 'count'> {
     if (lower !== 0) {
       const key = this.#union.lower.contentKey(lower);
       this.#union.lower.fill(lower, this.#attr);
@@ -191,13 +207,15 @@ export class Content {
     }
     const inode = node as Inode;
     // Who writes takes set-user-ID away, which only happens when the write comes to us.
-    const privileged = writable && ((mode ?? this.#union.upper.stat(inode).mode) & 0o6000) !== 0;
-    const id = this.#ids === undefined || privileged ? 0 : this.#registerUpper(this.#ids, inode, writable);
+    const privileged = writable && ((made?.mode ?? this.#union.upper.stat(inode).mode) & 0o6000) !== 0;
+    const id =
+      this.#ids === undefined || privileged ? 0 : this.#registerUpper(this.#ids, inode, writable, made?.fd ?? -1);
     return { kind: id === 0 ? 'served' : 'upper', id, key: 0 };
   }
 
-  #registerUpper(ids: BackingIds, inode: Inode, writable: boolean): number {
-    const fd = this.#union.upper.open(inode, writable ? O.RDWR : O.RDONLY);
+  /** @param have a descriptor of the file, or -1 */
+  #registerUpper(ids: BackingIds, inode: Inode, writable: boolean, have: number): number {
+    const fd = have >= 0 ? have : this.#union.upper.open(inode, writable ? O.RDWR : O.RDONLY);
     try {
       return ids.open(fd);
     } catch (error) {
@@ -205,7 +223,7 @@ export class Content {
       if (error instanceof ErrnoError) return 0;
       throw error;
     } finally {
-      closeSync(fd);
+      if (fd !== have) close(fd);
     }
   }
 
@@ -241,7 +259,7 @@ export class Content {
 
   #reopen(handle: Handle, inode = this.#inode(handle)): void {
     const fd = this.#union.upper.open(inode, O.RDONLY);
-    if (handle.fd >= 0) closeSync(handle.fd);
+    if (handle.fd >= 0) close(handle.fd);
     handle.fd = fd;
     handle.lower = 0;
   }
@@ -275,7 +293,7 @@ export class Content {
     const handle = this.#handles.get(fh);
     if (handle === undefined) return;
     this.#handles.delete(fh);
-    if (handle.fd >= 0) closeSync(handle.fd);
+    if (handle.fd >= 0) close(handle.fd);
     this.#leave(handle);
     const { node } = handle;
     if (typeof node === 'number') return;
@@ -292,7 +310,7 @@ export class Content {
 
   /** Closes everything: the mount has ended. */
   close(): void {
-    for (const handle of this.#handles.values()) if (handle.fd >= 0) closeSync(handle.fd);
+    for (const handle of this.#handles.values()) if (handle.fd >= 0) close(handle.fd);
     this.#handles.clear();
   }
 }

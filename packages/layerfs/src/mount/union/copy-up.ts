@@ -2,13 +2,13 @@ import { fchmodSync, fchownSync, fdatasync, fdatasyncSync, ftruncateSync } from 
 import { promisify } from 'node:util';
 import { Attr } from '@layerfs/fuse';
 import {
-  AT,
   ErrnoError,
   O,
   close,
   errno,
   fchmodat,
   fchownat,
+  futimens,
   getXattr,
   linkat,
   mkdirat,
@@ -17,7 +17,6 @@ import {
   renameat2,
   RENAME,
   setXattr,
-  statx,
   symlinkat,
   utimensat,
   type Statx,
@@ -41,6 +40,14 @@ export interface Wanted {
   readonly data: boolean;
   /** Only so many bytes of it: it is about to be cut. */
   readonly length?: number;
+  /** The permissions to give it in place of its own, where it has to be copied up at all. */
+  readonly mode?: number;
+}
+
+/** What is being made in the staging folder: its name, and where its attributes are set. */
+interface Staged {
+  readonly name: Uint8Array;
+  readonly target: Uint8Array | number;
 }
 
 /**
@@ -51,6 +58,7 @@ export class CopyUp {
   readonly #union: Union;
   readonly #durable: boolean;
   readonly #attr = new Attr();
+  #latest: { readonly inode: Inode; readonly stat: Statx } | undefined;
 
   /** @param durable content is on disk before it hides the lower's; what is volatile does without */
   constructor(union: Union, durable: boolean) {
@@ -58,8 +66,8 @@ export class CopyUp {
     this.#durable = durable;
   }
 
-  /** Makes sure that a folder exists in upper. */
-  folder(folder: Folder): void {
+  /** Makes sure that a folder exists in upper. @param permissions the mode to give it, where it has to be copied up */
+  folder(folder: Folder, permissions?: number): void {
     if (folder.upper) return;
     const { union } = this;
     const { parent } = folder;
@@ -70,10 +78,14 @@ export class CopyUp {
     upper.cleaning(staged, () => {
       mkdirat(upper.staging, staged, 0o700);
       const path = upper.path({ dir: upper.staging, name: staged });
-      this.#attributes(folder.lower, upper.staging, staged, path, folder.ino);
+      this.#attributes(folder.lower, { name: staged, target: path }, permissions);
+      this.#markOrigin(path, folder.ino);
+      this.#times({ name: staged, target: path });
       this.#intoPlace(staged, parent, folder.name);
     });
-    union.table.setUpper(folder, upper.stat(folder).ino);
+    const stat = upper.stat(folder);
+    union.table.setUpper(folder, stat.ino);
+    this.#latest = { inode: folder, stat };
   }
 
   /**
@@ -92,12 +104,19 @@ export class CopyUp {
   any(node: Inode | LowerNode, wanted: Wanted): Inode {
     if (this.#union.type(node) !== S_IFDIR) return this.file(node, wanted);
     const folder = node instanceof Folder ? node : this.#union.folder(node as LowerNode);
-    if (!folder.removed) this.folder(folder);
+    if (!folder.removed) this.folder(folder, wanted.mode);
     return folder;
   }
 
   get union(): Union {
     return this.#union;
+  }
+
+  /** What stat said of a file when it was copied up, to be asked for right after that. */
+  takeStat(inode: Inode): Statx | undefined {
+    const latest = this.#latest;
+    this.#latest = undefined;
+    return latest?.inode === inode ? latest.stat : undefined;
   }
 
   #lowerFile(node: LowerNode, wanted: Wanted, known?: Inode): Inode {
@@ -109,30 +128,39 @@ export class CopyUp {
     const { mode, ino, size } = this.#attr;
     const type = mode & S_IFMT;
     const metacopy = type === S_IFREG && !wanted.data && size > 0;
+    const alone = names.length === 1 && lower.names(node).length === 1;
     const staged = upper.stagingName();
     upper.cleaning(staged, () => {
-      this.#make(node, type, staged, wanted, metacopy);
-      const path = upper.path({ dir: upper.staging, name: staged });
-      if (metacopy) {
-        upper.mark(path, format.METACOPY, EMPTY);
-        // A file with several names, or one that moves later, is found by its path.
-        if (names.length !== 1 || lower.names(node).length > 1) this.#markRedirect(node, path);
+      const target = this.#make(node, type, staged, wanted, metacopy);
+      try {
+        if (metacopy) {
+          upper.mark(target, format.METACOPY, EMPTY);
+          // A file with several names, or one that moves later, is found by its path.
+          if (!alone) this.#markRedirect(node, target);
+        }
+        this.#attributes(node, { name: staged, target }, wanted.mode);
+        // The number of a metacopy is that of the file it goes on with.
+        if (!metacopy || !alone) this.#markOrigin(target, ino);
+        this.#times({ name: staged, target });
+      } finally {
+        if (typeof target === 'number') close(target);
       }
-      this.#attributes(node, upper.staging, staged, path, ino);
     });
     const inode = known ?? new Inode(node, ino, type, 0);
     inode.lower = metacopy ? node : 0;
     inode.metacopy = metacopy;
     inode.gone = false;
-    const upperIno = statx(upper.staging, staged, AT.SYMLINK_NOFOLLOW).ino;
     if (names.length === 0) this.#asOrphan(inode, staged);
     for (const { folder, name } of names.slice(1)) {
-      this.#keepingTimes(folder, (dir) => linkat(upper.staging, staged, dir, latin1Bytes(name)));
+      upper.keepingTimes(folder, (dir) => linkat(upper.staging, staged, dir, latin1Bytes(name)));
     }
     if (names.length > 0) this.#intoPlace(staged, names[0].folder, names[0].name);
     if (known === undefined) table.add(inode);
-    table.setUpper(inode, upperIno);
+    inode.upper = true;
     for (const { folder, name } of names) table.addName(inode, folder, name);
+    const stat = upper.stat(inode);
+    table.setUpper(inode, stat.ino);
+    this.#latest = { inode, stat };
     return inode;
   }
 
@@ -140,9 +168,13 @@ export class CopyUp {
   #visibleNames(node: LowerNode): { folder: Folder; name: string }[] {
     const { union } = this;
     const visible: { folder: Folder; name: string }[] = [];
-    for (const name of union.lower.names(node)) {
+    const names = union.lower.names(node);
+    // Whoever got to a file of one name did so by that name; had it gone since, the table would know the file.
+    const untouched = names.length === 1 && union.table.get(node) === undefined;
+    for (const name of names) {
       const folder = this.#place(name);
-      if (folder !== undefined && union.lookup(folder, name.name) === node) visible.push({ folder, name: name.name });
+      if (folder === undefined) continue;
+      if (untouched || union.lookup(folder, name.name) === node) visible.push({ folder, name: name.name });
     }
     return visible;
   }
@@ -157,20 +189,25 @@ export class CopyUp {
     }
   }
 
-  #make(node: LowerNode, type: number, staged: Uint8Array, wanted: Wanted, metacopy: boolean): void {
+  /** Makes the file in the staging folder. @returns where its attributes are set: a descriptor to be closed, or a path */
+  #make(node: LowerNode, type: number, staged: Uint8Array, wanted: Wanted, metacopy: boolean): Uint8Array | number {
     const { lower, upper } = this.#union;
     const { mode, size, rdev } = this.#attr;
-    if (type === S_IFLNK) symlinkat(lower.readlink(node), upper.staging, staged);
-    else if (type !== S_IFREG) mknodat(upper.staging, staged, mode, device(rdev));
-    else {
-      const fd = openat(upper.staging, staged, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+    if (type === S_IFREG) {
+      const bits = (wanted.mode ?? mode) & 0o777;
+      const fd = openat(upper.staging, staged, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW, bits);
       try {
         if (!metacopy) this.#fillContent(node, fd, size, wanted.length);
         else ftruncateSync(fd, size);
-      } finally {
+        return fd;
+      } catch (error) {
         close(fd);
+        throw error;
       }
     }
+    if (type === S_IFLNK) symlinkat(lower.readlink(node), upper.staging, staged);
+    else mknodat(upper.staging, staged, ((wanted.mode ?? mode) & 0o777) | type, device(rdev));
+    return upper.path({ dir: upper.staging, name: staged });
   }
 
   #fillContent(node: LowerNode, fd: number, size: number, limit: number | undefined): void {
@@ -225,6 +262,7 @@ export class CopyUp {
         fchownSync(fd, upper.storedUid(before.uid), upper.storedGid(before.gid));
         fchmodSync(fd, before.mode & 0o7777);
         upper.copyXattrs(inode, fd, [format.METACOPY, format.REDIRECT]);
+        this.#markOrigin(fd, inode.ino);
       } finally {
         close(fd);
       }
@@ -233,7 +271,7 @@ export class CopyUp {
         { sec: before.mtimeSec, nsec: before.mtimeNsec },
       ] as const;
       utimensat(upper.staging, staged, ...times);
-      this.#keepingTimes(folder, (dir) => renameat2(upper.staging, staged, dir, latin1Bytes(name)));
+      upper.keepingTimes(folder, (dir) => renameat2(upper.staging, staged, dir, latin1Bytes(name)));
     });
     table.clearUpper(inode);
     inode.metacopy = false;
@@ -245,6 +283,7 @@ export class CopyUp {
   #completed(inode: Inode, fd: number, before: Statx, capability: Uint8Array | undefined): void {
     const { upper } = this.#union;
     if (capability !== undefined) setXattr(fd, CAPABILITY, capability);
+    this.#markOrigin(fd, inode.ino);
     upper.unmark(fd, format.METACOPY);
     upper.unmark(fd, format.REDIRECT);
     inode.metacopy = false;
@@ -300,42 +339,65 @@ export class CopyUp {
     }
   }
 
-  /** Owner, mode, attributes and times of a lower file, set on what is staged. Owner first: it takes set-user-ID away. */
-  #attributes(node: LowerNode, dir: number, name: Uint8Array, path: Uint8Array, ino: number): void {
+  /**
+   * Owner, mode and attributes of a lower file, set on what is staged. Owner first: it takes set-user-ID away.
+   * @param permissions the mode to give it in place of its own
+   */
+  #attributes(node: LowerNode, { name, target }: Staged, permissions: number | undefined): void {
     const { lower, upper } = this.#union;
+    const dir = upper.staging;
     lower.fill(node, this.#attr);
-    const { uid, gid, mode, atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.#attr;
-    try {
-      fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
-    } catch (error) {
-      // Without privileges all that is copied up becomes one's own.
-      if (upper.xattrClass === 'trusted' || !(error instanceof ErrnoError)) throw error;
+    const type = this.#attr.mode & S_IFMT;
+    const [uid, gid] = [upper.storedUid(this.#attr.uid), upper.storedGid(this.#attr.gid)];
+    const mode = (permissions ?? this.#attr.mode) & 0o7777;
+    const { fresh } = upper;
+    if (uid !== fresh.uid || gid !== fresh.gid) {
+      try {
+        fchownat(dir, name, uid, gid);
+      } catch (error) {
+        // Without privileges all that is copied up becomes one's own.
+        if (upper.xattrClass === 'trusted' || !(error instanceof ErrnoError)) throw error;
+      }
     }
-    if ((mode & S_IFMT) !== S_IFLNK) fchmodat(dir, name, mode & 0o7777);
-    for (const [attribute, value] of lower.xattrs(node)) copyXattr(path, attribute, value, upper.xattrClass);
-    const origin = Buffer.alloc(8);
-    origin.writeBigUInt64LE(BigInt(ino));
-    this.#markOrigin(path, origin);
-    utimensat(dir, name, { sec: atimeSec, nsec: atimeNsec }, { sec: mtimeSec, nsec: mtimeNsec });
+    // Folders are made for us alone at first.
+    const has = type !== S_IFDIR && fresh.exactMode ? mode & 0o777 : -1;
+    if (type !== S_IFLNK && mode !== has) fchmodat(dir, name, mode);
+    const attributes = lower.xattrs(node);
+    for (const [attribute, value] of attributes) copyXattr(target, attribute, value, upper.xattrClass);
+    // An ACL has a mode of its own.
+    if (permissions !== undefined && attributes.length > 0) fchmodat(dir, name, mode);
   }
 
-  #markOrigin(path: Uint8Array, origin: Uint8Array): void {
+  /** The times of the file whose {@link #attributes} were set. */
+  #times({ name, target }: Staged): void {
+    const { atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.#attr;
+    const [atime, mtime] = [
+      { sec: atimeSec, nsec: atimeNsec },
+      { sec: mtimeSec, nsec: mtimeNsec },
+    ];
+    if (typeof target === 'number') futimens(target, atime, mtime);
+    else utimensat(this.#union.upper.staging, name, atime, mtime);
+  }
+
+  #markOrigin(target: Uint8Array | number, ino: number): void {
+    const origin = Buffer.alloc(8);
+    origin.writeBigUInt64LE(BigInt(ino));
     try {
-      this.#union.upper.mark(path, format.ORIGIN_INO, origin);
+      this.#union.upper.mark(target, format.ORIGIN_INO, origin);
     } catch (error) {
       // user.* is for files and folders only; the number changes then, as it does elsewhere.
       if (!(error instanceof ErrnoError) || (error.errno !== errno.EPERM && error.errno !== errno.ENOTSUP)) throw error;
     }
   }
 
-  #markRedirect(node: LowerNode, path: Uint8Array, to?: Folder): void {
+  #markRedirect(node: LowerNode, target: Uint8Array | number, to?: Folder): void {
     const names = this.#union.lower.names(node);
     // A folder beside its lower name is found by that alone. (A file may have other names elsewhere.)
     const stays = to !== undefined && to.lower !== 0 && names.length === 1 && names[0].folder === to.lower;
     const value = latin1Bytes(stays ? names[0].name : this.#union.lowerPath(node));
     try {
       if (value.length > format.MAX_REDIRECT) throw new ErrnoError(errno.E2BIG, 'redirect');
-      this.#union.upper.mark(path, format.REDIRECT, value);
+      this.#union.upper.mark(target, format.REDIRECT, value);
     } catch (error) {
       // Too deep to be said: who moves it copies it instead.
       if (error instanceof ErrnoError && TOO_LONG.has(error.errno)) throw new ErrnoError(errno.EXDEV, 'redirect');
@@ -349,7 +411,7 @@ export class CopyUp {
     const { upper } = this.#union;
     if (inode.lower === 0 || (inode.type === S_IFREG && !inode.metacopy)) return;
     try {
-      this.#markRedirect(inode.lower, upper.xattrTarget(inode) as Uint8Array, inode instanceof Folder ? to : undefined);
+      this.#markRedirect(inode.lower, upper.xattrTarget(inode), inode instanceof Folder ? to : undefined);
     } catch (error) {
       // Of a file the content can be had instead.
       if (!inode.metacopy || !(error instanceof ErrnoError) || error.errno !== errno.EXDEV) throw error;
@@ -366,15 +428,7 @@ export class CopyUp {
 
   #intoPlace(staged: Uint8Array, folder: Folder, name: string): void {
     const { upper } = this.#union;
-    this.#keepingTimes(folder, (dir) => renameat2(upper.staging, staged, dir, latin1Bytes(name), RENAME.NOREPLACE));
-  }
-
-  /** Nobody changed the folder, as users see it. */
-  #keepingTimes(folder: Folder, action: (dir: number) => void): void {
-    const { upper } = this.#union;
-    const { atimeSec, atimeNsec, mtimeSec, mtimeNsec } = upper.stat(folder);
-    action(upper.dir(folder));
-    upper.utimens(folder, { sec: atimeSec, nsec: atimeNsec }, { sec: mtimeSec, nsec: mtimeNsec });
+    upper.keepingTimes(folder, (dir) => renameat2(upper.staging, staged, dir, latin1Bytes(name), RENAME.NOREPLACE));
   }
 
   /** An unnamed new file in a folder's filesystem. */
@@ -405,7 +459,7 @@ function capabilityOf(fd: number): Uint8Array | undefined {
 }
 
 /** Attributes of which upper's filesystem knows nothing are left out, as overlayfs does; but none that rights hang on. */
-function copyXattr(path: Uint8Array, name: string, value: Uint8Array, xattrClass: format.XattrClass): void {
+function copyXattr(path: Uint8Array | number, name: string, value: Uint8Array, xattrClass: format.XattrClass): void {
   try {
     setXattr(path, name, value);
   } catch (error) {

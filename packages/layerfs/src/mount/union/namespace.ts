@@ -50,23 +50,21 @@ export interface Made {
   readonly stat: Statx;
 }
 
+/** How something is made under a name, with a mode. */
+type Action = (dir: number, name: Uint8Array, mode: number) => void;
+
 /** Names that come, go and move. */
 export class Namespace {
   readonly #union: Union;
   readonly #copyUp: CopyUp;
-  readonly #umask: number;
   readonly #isOpen: (nodeid: number) => boolean;
   readonly #attr = new Attr();
 
-  /**
-   * @param umask this process's own, which the kernel applies to what we make
-   * @param isOpen whether somebody has a file open
-   */
-  constructor(union: Union, copyUp: CopyUp, umask: number, isOpen: (nodeid: number) => boolean) {
+  /** @param isOpen whether somebody has a file open */
+  constructor(union: Union, copyUp: CopyUp, isOpen: (nodeid: number) => boolean) {
     this.#isOpen = isOpen;
     this.#union = union;
     this.#copyUp = copyUp;
-    this.#umask = umask;
   }
 
   #below(folder: Folder, name: string): Below {
@@ -100,6 +98,20 @@ export class Namespace {
     return this.#make(folder, name, maker, (dir, bytes, mode) => mknodat(dir, bytes, mode, device(rdev)));
   }
 
+  /** A regular file. @returns a descriptor of it as well, for reading and writing */
+  create(folder: Folder, name: string, maker: Maker): Made & { readonly fd: number } {
+    let fd = -1;
+    try {
+      const made = this.#make(folder, name, maker, (dir, bytes, mode) => {
+        fd = openat(dir, bytes, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW, mode & 0o7777);
+      });
+      return { ...made, fd };
+    } catch (error) {
+      if (fd >= 0) close(fd);
+      throw error;
+    }
+  }
+
   mkdir(folder: Folder, name: string, maker: Maker): Made {
     const mode = (maker.mode & 0o7777) | S_IFDIR;
     return this.#make(folder, name, { ...maker, mode }, (dir, bytes, bits) => mkdirat(dir, bytes, bits & 0o7777));
@@ -111,12 +123,7 @@ export class Namespace {
   }
 
   /** Makes something under a free name, owned by who asked. */
-  #make(
-    folder: Folder,
-    name: string,
-    maker: Maker,
-    action: (dir: number, name: Uint8Array, mode: number) => void,
-  ): Made {
+  #make(folder: Folder, name: string, maker: Maker, action: Action): Made {
     const { upper } = this.#union;
     this.#begin(folder, name);
     const isFolder = (maker.mode & S_IFMT) === S_IFDIR;
@@ -126,16 +133,17 @@ export class Namespace {
     const plan = planMake(state, isFolder);
     const dir = upper.dir(folder);
     const bytes = latin1Bytes(name);
+    let stat: Statx | undefined;
     if (!plan.overWhiteout && !plan.opaque) {
-      this.#owned(folder, dir, bytes, maker, action);
+      stat = this.#owned(folder, dir, bytes, maker, action);
     } else {
       const staged = upper.stagingName();
-      this.#inheriting(folder, () => this.#owned(folder, upper.staging, staged, maker, action));
+      this.#inheriting(folder, () => void this.#owned(folder, upper.staging, staged, maker, action));
       if (plan.opaque) upper.mark(upper.path({ dir: upper.staging, name: staged }), format.OPAQUE, YES);
       this.#settle(staged, dir, bytes, isFolder && plan.overWhiteout);
+      stat = upper.entry(folder, name);
     }
     if (isFolder && folder.subfolders >= 0) folder.subfolders++;
-    const stat = upper.entry(folder, name);
     if (stat === undefined) throw new ErrnoError(errno.EIO, 'make');
     const bare = folder.defaultAcl !== true && !plan.opaque;
     if (isFolder) return { inode: this.#union.newFolder(stat, folder, name, bare), stat };
@@ -158,27 +166,27 @@ export class Namespace {
     if (swap) unlinkat(upper.staging, staged);
   }
 
-  #owned(
-    folder: Folder,
-    dir: number,
-    name: Uint8Array,
-    maker: Maker,
-    action: (dir: number, name: Uint8Array, mode: number) => void,
-  ): void {
+  /** Makes something and gives it the owner and mode that it should have. @returns what stat says of it then */
+  #owned(folder: Folder, dir: number, name: Uint8Array, maker: Maker, action: Action): Statx {
+    const { upper } = this.#union;
     const { uid, gid, mode, inherits } = this.ownership(folder, maker);
     action(dir, name, mode);
-    const { upper } = this.#union;
-    fchownat(dir, name, upper.storedUid(uid), upper.storedGid(gid));
-    if ((mode & S_IFMT) === 0o120000) return;
-    // chown took these away, mkdir never gave them, or our own umask did.
-    const bits = this.#missingBits(mode, inherits, () => statx(dir, name, AT.SYMLINK_NOFOLLOW).mode);
+    const stat = statx(dir, name, AT.SYMLINK_NOFOLLOW);
+    const [owner, group] = [upper.storedUid(uid), upper.storedGid(gid)];
+    const chown = stat.uid !== owner || stat.gid !== group;
+    if (chown) fchownat(dir, name, owner, group);
+    // chown takes these away, mkdir never gives them, and our own umask takes others.
+    const bits = (mode & S_IFMT) === S_IFLNK ? undefined : this.#missingBits(mode, inherits, stat.mode, chown);
     if (bits !== undefined) fchmodat(dir, name, bits);
+    return upper.shown(chown || bits !== undefined ? statx(dir, name, AT.SYMLINK_NOFOLLOW) : stat);
   }
 
   /** The mode to set on something new that does not have it yet. With an inherited ACL the permissions are the filesystem's to say. */
-  #missingBits(mode: number, inherits: boolean, actual: () => number): number | undefined {
-    if (inherits) return (mode & 0o6000) === 0 ? undefined : (actual() & 0o777) | (mode & 0o7000);
-    return this.#umask !== 0 || (mode & 0o6000) !== 0 ? mode & 0o7777 : undefined;
+  #missingBits(mode: number, inherits: boolean, actual: number, chowned: boolean): number | undefined {
+    const privileged = (mode & 0o6000) !== 0;
+    const wanted = inherits ? (actual & 0o777) | (mode & 0o7000) : mode & 0o7777;
+    if (inherits && !privileged) return undefined;
+    return (chowned && privileged) || (actual & 0o7777) !== wanted ? wanted : undefined;
   }
 
   /** Owner, group and mode of what is made in a folder: POSIX, and set-group-ID folders as Linux has them. */
@@ -241,7 +249,7 @@ export class Namespace {
     const { uid, gid, mode, inherits } = this.ownership(folder, { ...maker, mode: maker.mode | S_IFREG });
     const fd = this.#copyUp.unnamed(folder, mode & 0o7777);
     fchownSync(fd, this.#union.upper.storedUid(uid), this.#union.upper.storedGid(gid));
-    const bits = this.#missingBits(mode, inherits, () => statx(fd, '', AT.EMPTY_PATH).mode);
+    const bits = this.#missingBits(mode, inherits, statx(fd, '', AT.EMPTY_PATH).mode, true);
     if (bits !== undefined) fchmodSync(fd, bits);
     const stat = this.#union.upper.shown(statx(fd, '', AT.EMPTY_PATH));
     const inode = this.#union.newFile(stat, !inherits);
@@ -413,7 +421,12 @@ export class Namespace {
   }
 
   #prepareReplaced(target: Inode | LowerNode): Inode {
-    if (this.#union.type(target) !== S_IFDIR) return this.#prepareRemoval(target);
+    if (this.#union.type(target) !== S_IFDIR) {
+      const file = this.#prepareRemoval(target);
+      // Who is about to open it gets it, however often it is replaced: the kernel tries again only once.
+      if (file.upper && file.held > 0) this.#union.upper.keep(file);
+      return file;
+    }
     const folder = this.#union.folder(this.#union.nodeid(target));
     if (folder.upper) this.#union.upper.keep(folder);
     return folder;

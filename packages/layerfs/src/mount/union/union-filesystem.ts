@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  fdatasync,
-  fdatasyncSync,
-  fsync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  statfsSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fdatasync, fdatasyncSync, fsync, fsyncSync, openSync, statfsSync, writeSync } from 'node:fs';
 import {
   Attr,
   FATTR,
@@ -63,6 +53,8 @@ const LARGE_CUT = 8 << 20;
 const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
 const WRITE_KILL_SUIDGID = 4;
+/** What SETATTR may change. */
+const CHANGES = FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | FATTR.ATIME | FATTR.MTIME | FATTR.KILL_SUIDGID;
 /** One COPY_FILE_RANGE is answered after at most so many bytes: the caller goes on with the rest. */
 const MAX_COPY = 16 << 20;
 /** FS_IOC_GETFLAGS and FS_IOC_FSGETXATTR, FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR, with the bytes that they give or take. */
@@ -102,7 +94,7 @@ export class UnionFileSystem implements FileSystem {
     this.#hasXattrs = options.xattrs ?? true;
     this.#copyUp = new CopyUp(this.#union, !options.volatile);
     this.#content = new Content(this.#union, this.#copyUp);
-    this.#namespace = new Namespace(this.#union, this.#copyUp, ownUmask(), (nodeid) => this.#content.isOpen(nodeid));
+    this.#namespace = new Namespace(this.#union, this.#copyUp, (nodeid) => this.#content.isOpen(nodeid));
     this.#xattrs = new Xattrs(this.#union, this.#copyUp);
     this.#listing = new Listing(this.#union, (node) => this.#lifetime(this.#union.nodeid(node), node));
     this.init = {
@@ -209,14 +201,23 @@ export class UnionFileSystem implements FileSystem {
     const { nodeid } = caller;
     let node = this.#union.find(nodeid);
     if ((valid & FATTR.SIZE) !== 0) node = this.#truncate(nodeid, node, changes);
-    const inode = this.#copyUp.any(node, { data: false });
+    // Copied up with the mode that it is to have.
+    const withMode = (valid & CHANGES) === FATTR.MODE && (typeof node === 'number' || !node.upper);
+    const mode = changes.mode & 0o7777;
+    const inode = this.#copyUp.any(node, withMode ? { data: false, mode } : { data: false });
     const { upper } = this.#union;
     if (inode instanceof Folder) inode.heir = undefined;
     if (valid === 0) this.#touched(inode, caller.pid);
     if ((valid & (FATTR.UID | FATTR.GID)) !== 0) {
       upper.chown(inode, (valid & FATTR.UID) === 0 ? -1 : changes.uid, (valid & FATTR.GID) === 0 ? -1 : changes.gid);
     }
-    if ((valid & FATTR.MODE) !== 0) upper.chmod(inode, changes.mode & 0o7777);
+    const stat = withMode ? this.#copyUp.takeStat(inode) : undefined;
+    if (stat !== undefined) {
+      this.#union.fill(inode, this.#attr, stat);
+      reply.attr(this.#attr, this.#lifetime(nodeid, inode));
+      return;
+    }
+    if ((valid & FATTR.MODE) !== 0) upper.chmod(inode, mode);
     else if ((valid & FATTR.KILL_SUIDGID) !== 0) this.#dropPrivileges(inode, caller.pid);
     if ((valid & (FATTR.ATIME | FATTR.MTIME)) !== 0) {
       upper.utimens(
@@ -352,7 +353,7 @@ export class UnionFileSystem implements FileSystem {
 
   create(caller: Caller, name: string, flags: number, mode: number, umask: number, reply: Reply): void {
     const maker = { caller, mode, umask };
-    this.#created(this.#namespace.mknod(this.#union.folder(caller.nodeid), name, maker, 0), flags, reply);
+    this.#created(this.#namespace.create(this.#union.folder(caller.nodeid), name, maker), flags, reply);
   }
 
   tmpfile(caller: Caller, flags: number, mode: number, umask: number, reply: Reply): void {
@@ -360,9 +361,9 @@ export class UnionFileSystem implements FileSystem {
     this.#created(this.#namespace.tmpfile(folder, { caller, mode, umask }), flags, reply);
   }
 
-  #created({ inode, stat }: Made, flags: number, reply: Reply): void {
+  #created({ inode, stat, fd }: Made & { readonly fd?: number }, flags: number, reply: Reply): void {
     // It is new: there is nothing to cut, and nothing to look at.
-    const { fh, flags: how, id } = this.#content.openNew(inode, flags, stat.mode);
+    const { fh, flags: how, id } = this.#content.openNew(inode, flags, stat.mode, fd);
     this.#fillMade(inode, stat);
     reply.create(inode.nodeid, this.#attr, this.#trust, this.#trust, fh, how, id);
   }
@@ -536,10 +537,4 @@ export class UnionFileSystem implements FileSystem {
 function time(valid: number, set: number, now: number, sec: number, nsec: number): { sec: number; nsec: number } {
   if ((valid & set) === 0) return { sec: 0, nsec: UTIME_OMIT };
   return (valid & now) !== 0 ? { sec: 0, nsec: UTIME_NOW } : { sec, nsec };
-}
-
-/** This process's umask; asking by `process.umask()` would change it for a moment. */
-function ownUmask(): number {
-  const match = /^Umask:\s*([0-7]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'));
-  return match === null ? 0o022 : Number.parseInt(match[1], 8);
 }

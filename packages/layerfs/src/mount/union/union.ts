@@ -228,15 +228,15 @@ export class Union {
     return lower === 0 ? UPPER_INO + stat.ino : this.#lowerIno(lower);
   }
 
-  /** Fills what stat shows. */
-  fill(node: Inode | LowerNode, attr: Attr): void {
+  /** Fills what stat shows. @param known what stat of the upper file says, where that was just asked */
+  fill(node: Inode | LowerNode, attr: Attr, known?: Statx): void {
     if (typeof node === 'number') {
       this.lower.fill(node, attr);
       return;
     }
     if (!node.upper) this.lower.fill(node.lower, attr);
     else {
-      fillStat(node.ghost ?? this.upper.stat(node), attr);
+      fillStat(known ?? node.ghost ?? this.upper.stat(node), attr);
       // Its blocks are the lower's.
       if (node.metacopy) attr.blocks = this.#lowerBlocks(node.lower);
     }

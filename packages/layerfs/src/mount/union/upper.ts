@@ -49,6 +49,14 @@ export interface Owners {
   readonly gid: IdMap;
 }
 
+/** How files come into being in the staging folder. */
+export interface Fresh {
+  readonly uid: number;
+  readonly gid: number;
+  /** Permissions are as asked for, reduced by nothing. */
+  readonly exactMode: boolean;
+}
+
 /** A name in an open folder. */
 export interface Place {
   readonly dir: number;
@@ -88,6 +96,10 @@ export class Upper {
   /** Files that a crash kept from getting all their names. */
   readonly unfinished: readonly UnfinishedGroup[];
   readonly #owners: Owners | undefined;
+  /** What a file that was just made in the staging folder has: whatever is wanted of it need not be set. */
+  readonly fresh: Fresh;
+  /** The times of the folder that got a name last by {@link keepingTimes}, while they are known to be these. */
+  #kept: { readonly folder: Folder; readonly atime: Time; readonly mtime: Time } | undefined;
 
   /**
    * @param upper folder in overlayfs format
@@ -109,6 +121,7 @@ export class Upper {
     mkdirat(this.#work, STAGING, 0o700);
     this.staging = openat(this.#work, STAGING, flags | O.NOFOLLOW);
     this.xattrClass = classFor(this.staging);
+    this.fresh = freshIn(this.staging);
     adoptForeignUpper(this.#root, this.staging, this.xattrClass);
     this.#folders = new LRUCache({ max: MAX_FOLDERS, dispose: (fd) => close(fd) });
   }
@@ -123,8 +136,13 @@ export class Upper {
     return this.#root;
   }
 
-  /** An O_PATH descriptor of a folder that exists in upper; good until many others are asked for. */
+  /** An O_PATH descriptor of a folder that exists in upper, to change names in it; good until many others are asked for. */
   dir(folder: Folder): number {
+    this.#kept = undefined;
+    return this.#descriptor(folder);
+  }
+
+  #descriptor(folder: Folder): number {
     if (folder.parent === undefined) {
       if (folder.orphan >= 0) return folder.orphan;
       if (folder.removed) throw new ErrnoError(errno.ENOENT, 'removed folder');
@@ -132,7 +150,7 @@ export class Upper {
     }
     let fd = this.#folders.get(folder);
     if (fd === undefined) {
-      fd = openat(this.dir(folder.parent), latin1Bytes(folder.name), O.PATH | O.DIRECTORY | O.NOFOLLOW);
+      fd = openat(this.#descriptor(folder.parent), latin1Bytes(folder.name), O.PATH | O.DIRECTORY | O.NOFOLLOW);
       this.#folders.set(folder, fd);
     }
     return fd;
@@ -159,11 +177,11 @@ export class Upper {
   /** Where a file of upper lies. */
   place(inode: Inode | Folder): Place {
     if ('subfolders' in inode) {
-      if (inode.parent !== undefined) return { dir: this.dir(inode.parent), name: latin1Bytes(inode.name) };
-      return { dir: this.dir(inode), name: NOTHING };
+      if (inode.parent !== undefined) return { dir: this.#descriptor(inode.parent), name: latin1Bytes(inode.name) };
+      return { dir: this.#descriptor(inode), name: NOTHING };
     }
     const at = inode.names.at(-1);
-    if (at !== undefined) return { dir: this.dir(at.folder), name: latin1Bytes(at.name) };
+    if (at !== undefined) return { dir: this.#descriptor(at.folder), name: latin1Bytes(at.name) };
     if (inode.orphan < 0) throw new ErrnoError(errno.ESTALE, 'upper file');
     return { dir: inode.orphan, name: NOTHING };
   }
@@ -202,9 +220,27 @@ export class Upper {
   }
 
   utimens(inode: Inode, atime: Time, mtime: Time): void {
+    if (this.#kept?.folder === inode) this.#kept = undefined;
     const place = this.place(inode);
     if (place.name.length > 0) utimensat(place.dir, place.name, atime, mtime);
     else utimensat(AT_FDCWD, this.path(place), atime, mtime, 0);
+  }
+
+  /** Puts something into a folder that nobody changed, as users see it. */
+  keepingTimes(folder: Folder, action: (dir: number) => void): void {
+    let kept = this.#kept;
+    if (kept?.folder !== folder) {
+      const { atimeSec, atimeNsec, mtimeSec, mtimeNsec } = this.stat(folder);
+      const [atime, mtime] = [
+        { sec: atimeSec, nsec: atimeNsec },
+        { sec: mtimeSec, nsec: mtimeNsec },
+      ];
+      kept = { folder, atime, mtime };
+    }
+    this.#kept = undefined;
+    action(this.#descriptor(folder));
+    this.utimens(folder, kept.atime, kept.mtime);
+    this.#kept = kept;
   }
 
   stat(inode: Inode): Statx {
@@ -230,7 +266,7 @@ export class Upper {
 
   /** What a name is in a folder of upper; undefined when there is none. */
   entry(folder: Folder, name: string): Statx | undefined {
-    const stat = tryStatx(this.dir(folder), latin1Bytes(name), AT.SYMLINK_NOFOLLOW);
+    const stat = tryStatx(this.#descriptor(folder), latin1Bytes(name), AT.SYMLINK_NOFOLLOW);
     return stat === undefined ? undefined : this.shown(stat);
   }
 
@@ -240,7 +276,7 @@ export class Upper {
 
   /** All entries of a folder. Looking does not change its time of access. */
   list(folder: Folder): UpperEntry[] {
-    const dir = this.dir(folder);
+    const dir = this.#descriptor(folder);
     const fd = openForListing(dir);
     const entries: UpperEntry[] = [];
     try {
@@ -403,6 +439,15 @@ function classFor(staging: number): format.XattrClass {
     if (!(error instanceof ErrnoError) || error.errno !== errno.EPERM) throw error;
     return 'user';
   }
+}
+
+/** Tries it: it hangs on the umask, on how the filesystem is mounted, and on what the work folder inherited. */
+function freshIn(staging: number): Fresh {
+  const name = 'fresh';
+  close(openat(staging, name, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW, 0o777));
+  const { uid, gid, mode } = statx(staging, name, AT.SYMLINK_NOFOLLOW);
+  unlinkat(staging, name);
+  return { uid, gid, exactMode: (mode & 0o7777) === 0o777 };
 }
 
 function openForListing(dir: number): number {
