@@ -67,7 +67,7 @@ export function openIngest(ingest: string): IngestSession {
   };
 }
 
-/** Removes ingest folders whose process is gone. Call with the store's exclusive lock, or at open. */
+/** Removes ingest folders whose process is gone. Call with the store's exclusive lock. */
 export function sweepIngest(ingest: string): void {
   for (const name of readdirSync(ingest)) {
     if (!name.startsWith('session-')) continue;
@@ -76,9 +76,10 @@ export function sweepIngest(ingest: string): void {
     try {
       fd = openSync(join(folder, LOCK_NAME), 'r');
     } catch (error) {
-      // Just being made, or half removed by another sweep: the next one sees it again.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      // Nobody makes one just now: its maker died before it got its lock, or another sweep before it was at its end.
+      rmSync(folder, { recursive: true, force: true });
+      continue;
     }
     try {
       if (tryFlock(fd, LOCK.EX)) rmSync(folder, { recursive: true, force: true });

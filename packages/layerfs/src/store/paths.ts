@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { digestHex, type ChainID, type Digest, type DiffID } from '../core/digest.js';
@@ -105,7 +105,12 @@ export class StorePaths {
       }
       if (!existsSync(this.lock)) writeFileSync(this.lock, '', { flag: 'a', mode: 0o600 });
       const version = join(this.root, 'version');
-      if (!existsSync(version)) writeFileSync(version, `${FORMAT_VERSION}\n`, { mode: 0o644 });
+      if (!existsSync(version)) {
+        // Under its name only once it is on disk: without a version nobody may use a store.
+        const made = `${version}.${process.pid}`;
+        writeFileSync(made, `${FORMAT_VERSION}\n`, { mode: 0o644, flush: true });
+        renameSync(made, version);
+      }
       const found = readFileSync(version, 'utf8').trim();
       if (found !== String(FORMAT_VERSION)) {
         throw new LayerfsError(

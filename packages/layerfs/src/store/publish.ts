@@ -1,4 +1,5 @@
 import { renameSync } from 'node:fs';
+import { AT_FDCWD, RENAME, renameat2 } from '@layerfs/linux';
 import { isErrno } from './errors.js';
 
 /** Renames a folder into place unless one is there: then that one is as good. @returns whether it was moved */
@@ -10,4 +11,12 @@ export function publishFolder(from: string, to: string): boolean {
     if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false;
     throw error;
   }
+}
+
+/**
+ * Renames a folder into place. One that is there comes to where the other was: it may be what is left of one whose removal
+ * was interrupted. There is a whole one at any time, as somebody else may just be recording it.
+ */
+export function replaceFolder(from: string, to: string): void {
+  if (!publishFolder(from, to)) renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME.EXCHANGE);
 }

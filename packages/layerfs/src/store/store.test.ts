@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { dumpTree } from '../core/tree/text.js';
@@ -52,6 +52,20 @@ describe('crashes', () => {
     await here.store.import(layoutOf(here.fresh(), { latest: two() }), { name: 'after' });
     expect(await here.contentOf('after', 'also')).toBe('the same\n');
   });
+});
+
+test('what is left of a layer whose removal was interrupted is not taken for it', async () => {
+  const layout = layoutOf(here.fresh(), { latest: two() });
+  await here.store.import(layout, { name: 'app' });
+  const [diffID] = here.store.image('app').layers.map((layer) => layer.diffID);
+  const folder = here.store.paths.layer(diffID);
+  cpSync(folder, join(here.work, 'kept'), { recursive: true });
+  await here.store.removeImage('app');
+  cpSync(join(here.work, 'kept'), folder, { recursive: true });
+  rmSync(join(folder, 'tree'));
+  await here.store.import(layout, { name: 'app' });
+  expect(readdirSync(folder).toSorted()).toEqual(['objects', 'tar', 'tree']);
+  expect(readdirSync(here.store.paths.ingest)).toEqual([]);
 });
 
 test('a newer store is left alone', async () => {

@@ -38,6 +38,7 @@ import type { ImportOptions, ImportResult } from './import/progress.js';
 import { sweepStore } from './import/sweep.js';
 import { lockFile } from './locks.js';
 import { Meta, type ImageRecord } from './meta.js';
+import { makeMeta } from './new-meta.js';
 import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './output/checkout.js';
 import { exportImage, type ExportOptions, type ExportResult } from './output/export.js';
 import { defaultRoot, StorePaths } from './paths.js';
@@ -94,6 +95,7 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
   const paths = new StorePaths(resolve(options.root ?? defaultRoot()));
   try {
     paths.prepare();
+    await makeMeta(paths);
     const context = { paths, meta: new Meta(paths.meta), xxhash: await loadXxhash() };
     sweepStore(context);
     return new Store(context);

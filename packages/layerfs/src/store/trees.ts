@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, linkSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { mapFile } from '@layerfs/linux';
@@ -81,6 +81,16 @@ function isSelfContained(tree: Tree): boolean {
   return true;
 }
 
+// It is found under a name that images know: what was lost with the power would be there, and be taken for it.
+function syncFile(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /**
  * The path of the merged tree of a stack; it is made when it is missing: chains are a cache.
  * The caller holds the store's shared lock.
@@ -101,6 +111,7 @@ export function ensureChain({ paths, xxhash }: StoreContext, chainID: ChainID, d
       join(temporary, 'tree'),
       xxhash,
     );
+    syncFile(join(temporary, 'tree'));
     publishFolder(temporary, dirname(target));
   } finally {
     rmSync(temporary, { recursive: true, force: true });

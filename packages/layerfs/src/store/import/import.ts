@@ -1,5 +1,5 @@
 /** Import: from a source's images to recorded ones, or to nothing at all. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestHex, type ChainID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
@@ -85,7 +85,7 @@ export async function importSource(
     };
     const layers = await readLayers(work, source, locks, options.onProgress ?? (() => undefined));
     disk.quiet();
-    const images = source.images.map((image) => finishImage(image, layers));
+    const images = source.images.map((image, index) => finishImage(image, layers, session.folder, index));
     const durable = disk.sync();
     // Meanwhile; what is wrong here is told first.
     durable.catch(() => undefined);
@@ -98,7 +98,6 @@ export async function importSource(
       layers: distinct([...layers.values()]),
       chains,
       objects,
-      folder: session.folder,
       disk,
     });
     failed = false;
@@ -217,7 +216,13 @@ function distinct(layers: readonly ReadLayer[]): ReadLayer[] {
   return [...new Set(layers)];
 }
 
-function finishImage(image: SourceImage, layers: ReadonlyMap<SourceLayer, ReadLayer>): FinishedImage {
+/** @param folder gets the image's manifest and config */
+function finishImage(
+  image: SourceImage,
+  layers: ReadonlyMap<SourceLayer, ReadLayer>,
+  folder: string,
+  index: number,
+): FinishedImage {
   const read = image.layers.map((layer) => layerOf(layers, layer));
   const diffIDs = read.map(({ diffID }) => diffID);
   const made = image.complete?.(read);
@@ -226,8 +231,8 @@ function finishImage(image: SourceImage, layers: ReadonlyMap<SourceLayer, ReadLa
   const { parsed } = config;
   return {
     names: image.names,
-    manifest: manifest.bytes,
-    config: config.bytes,
+    manifest: writeBlob(join(folder, `manifest-${index}`), manifest.bytes),
+    config: writeBlob(join(folder, `config-${index}`), config.bytes),
     record: {
       digest: manifest.digest,
       mediaType: manifest.mediaType,
@@ -240,6 +245,11 @@ function finishImage(image: SourceImage, layers: ReadonlyMap<SourceLayer, ReadLa
       layers: read.map(({ diffID, digest, mediaType, size }) => ({ diffID, digest, mediaType, size })),
     },
   };
+}
+
+function writeBlob(path: string, bytes: Uint8Array): string {
+  writeFileSync(path, bytes, { flag: 'wx', mode: 0o400 });
+  return path;
 }
 
 /** A config for a root filesystem without one. The same content gives the same image: there is no time in it. */

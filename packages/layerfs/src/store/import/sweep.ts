@@ -33,6 +33,7 @@ export function sweepLocked(context: StoreContext): void {
     const path = join(paths.ingest, name);
     if (name.startsWith('session-')) orphans.push(...layerFolders(path));
     else if (name.startsWith('layer-')) unlinkSync(path);
+    else if (name.startsWith('meta-')) rmSync(path, { recursive: true, force: true });
   }
   for (const name of readdirSync(paths.layers)) {
     if (HEX.test(name) && context.meta.layer(`sha256:${name}` as DiffID) === undefined) {

@@ -78,7 +78,7 @@ export function createSnapshot(context: StoreContext, ref: string, name: string 
   try {
     makeFolders(context, folder, record);
     // Durable before the transaction that names it.
-    for (const path of [join(folder, 'work'), folder, paths.snapshots]) syncFolder(path);
+    for (const path of [folder, paths.snapshots]) syncFolder(path);
     meta.transaction((writer) => {
       if (meta.snapshot(chosen) !== undefined) throw taken(chosen);
       writer.setSnapshot(chosen, snapshot);
