@@ -78,11 +78,11 @@ test('128 layers: the mount equals umoci unpack', async (context) => {
   await place.unmount(mountpoint);
 });
 
-test('the same without passthrough', async (context) => {
+test('the same by passthrough', async (context) => {
   need(context, 'root', 'fuse', 'umoci', 'getfattr');
   const { path } = await needImage(context, 'mini');
   await place.ok(['import', path, '--name', 'mini']);
-  const mountpoint = await place.mount('mini', '--no-passthrough');
+  const mountpoint = await place.mount('mini', '--passthrough');
   expectEqual(await snapshot(mountpoint), await umociTree('mini', path), UMOCI_EXCUSES, 'umoci');
   await place.unmount(mountpoint);
 });

@@ -99,7 +99,7 @@ export class TreeSource implements MountSource {
 
   tree(ref: string): Promise<MountableImage> {
     const digest = `sha256:${'0'.repeat(64)}`;
-    return Promise.resolve({ ref, image: digest, chainID: digest, diffIDs: [digest], path: this.#file });
+    return Promise.resolve({ ref, image: digest, chainID: digest, diffIDs: [digest], path: this.#file, meanSize: 0 });
   }
 
   shared<T>(action: () => Promise<T>): Promise<T> {

@@ -28,7 +28,8 @@ test('arguments come first, then one object with the options, global ones before
   expect((await run('images', '--root', '/s', '-q')).values).toEqual([{ root: '/s', quiet: true }]);
   expect((await run('explain', '/mnt/etc')).values).toEqual(['/mnt/etc', undefined, {}]);
   expect((await run('rmi', 'a', 'b', '-f')).values).toEqual([['a', 'b'], { force: true }]);
-  expect((await run('mount', 'app', '/mnt')).values.at(-1)).toEqual({ passthrough: true });
+  expect((await run('mount', 'app', '/mnt')).values.at(-1)).toEqual({});
+  expect((await run('mount', 'app', '/mnt', '--passthrough')).values.at(-1)).toEqual({ passthrough: true });
   expect((await run('mount', 'app', '/mnt', '--no-passthrough')).values.at(-1)).toEqual({ passthrough: false });
   expect((await run('umount', '/mnt', '-l')).values).toEqual(['/mnt', { lazy: true }]);
 });

@@ -248,7 +248,8 @@ Examples:
       }),
     )
     .option('--trace <file>', 'log each request with its duration')
-    .option('--no-passthrough', 'serve file data from the serving process even where the kernel could')
+    .option('--passthrough', 'let the kernel read file data itself where it can (default: when files are large)')
+    .option('--no-passthrough', 'serve file data from the serving process, and the page cache')
     .option('--dev', 'let device files work')
     .option('--suid', 'let setuid programs and file capabilities work')
     .option('--allow-other', 'without root: let other users in, too')

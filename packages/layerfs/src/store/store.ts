@@ -76,6 +76,8 @@ export interface ImageTree {
   readonly image: Digest;
   /** The image's name, or its digest where it has none. */
   readonly ref: string;
+  /** About the mean size in bytes of the files in its layers. */
+  readonly meanSize: number;
 }
 
 /** The tree of one layer. */
@@ -330,7 +332,25 @@ export class Store {
   #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): ImageTree {
     const diffIDs = layers.map(({ diffID }) => diffID);
     const path = ensureChain(this.#context, chainID, diffIDs);
-    return { path, tree: this.#map(path).tree, chainID, diffIDs, image: digest, ref };
+    return {
+      path,
+      tree: this.#map(path).tree,
+      chainID,
+      diffIDs,
+      image: digest,
+      ref,
+      meanSize: this.#meanSize(diffIDs),
+    };
+  }
+
+  #meanSize(diffIDs: readonly DiffID[]): number {
+    let [size, count] = [0, 0];
+    for (const diffID of diffIDs) {
+      const layer = this.#context.meta.layer(diffID);
+      size += layer?.contentSize ?? 0;
+      count += layer?.objects ?? 0;
+    }
+    return count === 0 ? 0 : size / count;
   }
 
   #map(path: string): MappedTree {

@@ -6,7 +6,7 @@ interface Options extends GlobalOptions {
   readonly foreground?: boolean;
   readonly verbose?: boolean;
   readonly trace?: string;
-  readonly passthrough: boolean;
+  readonly passthrough?: boolean;
   readonly rw?: boolean;
   readonly name?: string;
   readonly volatile?: boolean;
@@ -20,7 +20,7 @@ interface Options extends GlobalOptions {
 export async function run(image: string, mountpoint: string, options: Options): Promise<void> {
   const signal = interruption();
   const mountOptions: MountOptions = {
-    passthrough: options.passthrough,
+    ...(options.passthrough === undefined ? {} : { passthrough: options.passthrough }),
     writable: options.rw === true,
     volatile: options.volatile === true,
     ...(options.name === undefined ? {} : { name: options.name }),

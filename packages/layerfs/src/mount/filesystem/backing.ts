@@ -14,6 +14,13 @@ export interface Contents {
   open(key: number, about: number): number;
 }
 
+/**
+ * Content of at most so many bytes is read by us and kept in the kernel's cache of the mount: making a backing id costs
+ * more than reading it, and it has to be made again for most opens. Above, the kernel reads the object itself, which
+ * all mounts and images share.
+ */
+export const READ_BY_US = 128 * 1024;
+
 interface Use {
   /** 0: opened without passthrough. */
   readonly id: number;

@@ -29,9 +29,12 @@ const KEEP_DESCRIPTORS = 128;
 /** With passthrough only odd reads come to us. */
 const KEEP_FEW = 16;
 
-/** Opens the objects folder through a read-only view if this process may make one, plainly otherwise. */
-export function openObjects(path: string, wanted: boolean): OpenedObjects {
-  if (!wanted) return { fd: openFolder(path), readOnly: false, reason: 'Switched off by option.' };
+/**
+ * Opens the objects folder through a read-only view if this process may make one, plainly otherwise.
+ * @param unwanted why there need not be one
+ */
+export function openObjects(path: string, unwanted: string | undefined): OpenedObjects {
+  if (unwanted !== undefined) return { fd: openFolder(path), readOnly: false, reason: unwanted };
   try {
     return { fd: openReadOnlyClone(path), readOnly: true, reason: '' };
   } catch (error) {

@@ -20,7 +20,8 @@ export interface ServePlan {
   readonly objects: string;
   /** What to put into the registry, without what only the server knows. */
   readonly info: Omit<MountInfo, 'pid' | 'pidStart' | 'since' | 'passthrough' | 'passthroughReason' | 'transport'>;
-  readonly passthrough: boolean;
+  /** Why the kernel is not to read file content itself, a sentence; absent: it is, where it can. */
+  readonly noPassthrough?: string;
   /** A writable union; read-only when absent. */
   readonly writable?: WritablePlan;
   /** How often to look for a next request before sleeping; the loop's default when absent. */

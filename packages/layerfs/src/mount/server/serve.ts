@@ -43,7 +43,7 @@ export async function startServing(plan: ServePlan, wake: readonly number[], tur
     entry.publish(starting);
     const tree = openTree(plan.tree);
     const log = new EventLog(plan.root, plan.info.id);
-    const objects = openObjects(plan.objects, plan.passthrough);
+    const objects = openObjects(plan.objects, plan.noPassthrough);
     const options = mountOptions(plan);
     const report: ProblemListener = ({ object, problem }) =>
       log.write(`object ${object} ${problem}; reading files with this content gives EIO`);

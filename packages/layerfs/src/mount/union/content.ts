@@ -2,7 +2,7 @@ import { ftruncateSync } from 'node:fs';
 import { Attr, FOPEN, type Reply } from '@layerfs/fuse';
 import { ErrnoError, O, close, errno, seekData, seekHole } from '@layerfs/linux';
 import { S_IFMT, S_IFREG } from '../../core/tree/format.js';
-import { BackingPool, type BackingIds } from '../filesystem/backing.js';
+import { BackingPool, READ_BY_US, type BackingIds } from '../filesystem/backing.js';
 import type { CopyUp } from './copy-up.js';
 import type { Inode } from './inodes.js';
 import type { LowerNode } from './lower.js';
@@ -12,11 +12,6 @@ const O_ACCMODE = 3;
 const DAY = 86_400;
 const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
-/**
- * Lower files up to this size are read by us, and kept by the kernel's cache: making a backing id costs more than reading
- * them, and whoever has one open sees what others write to it. The old view of a passthrough is for large files.
- */
-const SMALL = 128 * 1024;
 /** Copying that many bytes takes longer than others should wait. */
 const LARGE = 8 << 20;
 /** Idle backing ids of lower files that are kept. */
@@ -202,7 +197,8 @@ export class Content {
     if (lower !== 0) {
       const key = this.#union.lower.contentKey(lower);
       this.#union.lower.fill(lower, this.#attr);
-      const id = key === 0 || this.#attr.size <= SMALL ? 0 : (this.#lowerIds?.acquire(key, lower) ?? 0);
+      // Whoever has such a file open sees what others write to it; the old view of a passthrough is for large ones.
+      const id = key === 0 || this.#attr.size <= READ_BY_US ? 0 : (this.#lowerIds?.acquire(key, lower) ?? 0);
       return { kind: id === 0 ? 'served' : 'lower', id, key };
     }
     const inode = node as Inode;
