@@ -24,7 +24,13 @@ export type {
   ImportResult,
 } from './store/import/progress.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
-export type { DropResult, GcResult, RemoveResult } from './store/image/remove.js';
+export type { DropResult, RemoveOptions, RemoveResult } from './store/image/remove.js';
+export type { GcOptions, GcProgress, GcResult } from './store/gc/gc.js';
+export type { Tally } from './store/gc/collect.js';
+export type { Disagreement } from './store/gc/counts.js';
+export type { KeptThing } from './store/gc/kept.js';
+export type { Reason } from './store/gc/marks.js';
+export type { Lease, LeaseOptions, Leases } from './store/gc/leases.js';
 export type { CommitOptions, CommitResult } from './store/snapshot/commit.js';
 export type { Freeze, RemoveSnapshotResult, Snapshot } from './store/snapshot/snapshot.js';
 export type { Change } from './core/overlay/entry.js';

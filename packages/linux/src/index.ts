@@ -36,7 +36,7 @@ export {
 } from './copy.js';
 export { ioctl, ioctlInt } from './ioctl.js';
 export { syncfs, syncfsAsync } from './sync.js';
-export { LOCK, flock, tryFlock } from './lock.js';
+export { LOCK, flock, hasRecordLock, tryFlock } from './lock.js';
 export { alignedBuffer, MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { eventLoopFd } from './event-loop.js';
 export { POLL, PollSet, eventfd } from './poll.js';

@@ -29,3 +29,20 @@ export function tryFlock(fd: number, operation: number): boolean {
     throw error;
   }
 }
+
+const fcntlFunction = native('int fcntl(int fd, int cmd, ...)');
+const F_GETLK = 5;
+const F_WRLCK = 1;
+const F_UNLCK = 2;
+
+/**
+ * Whether another process has a record lock (fcntl(2), POSIX) on any part of a file. Those of flock(2) are others, and do
+ * not count. Beware: closing any descriptor of a file ends all record locks that the own process has on it.
+ */
+export function hasRecordLock(fd: number): boolean {
+  // struct flock of 64-bit Linux: i16 type, i16 whence, i64 start, i64 length (0: to the end), i32 pid
+  const lock = Buffer.alloc(32);
+  lock.writeInt16LE(F_WRLCK, 0);
+  check(fcntlFunction(fd, F_GETLK, 'void *', lock), 'fcntl');
+  return lock.readInt16LE(0) !== F_UNLCK;
+}

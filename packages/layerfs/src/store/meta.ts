@@ -65,15 +65,39 @@ export interface SnapshotRecord {
   readonly image: ImageRecord;
 }
 
+/** A lease: what somebody outside needs until it expires. Key: its ID. It has all that it needs of its images. */
+export interface LeaseRecord {
+  /** ISO 8601. */
+  readonly created: string;
+  /** ISO 8601. */
+  readonly expires: string;
+  /** Who wants it and what for. */
+  readonly label: string;
+  readonly images: readonly ImageRecord[];
+  readonly layers: readonly DiffID[];
+  /** Names of snapshots. */
+  readonly snapshots: readonly string[];
+}
+
+/** A layer that is being removed, of whose object list the first `next` were counted down. Key: its diffID. */
+export interface RemovalRecord {
+  readonly next: number;
+}
+
 /** The databases of one store. Writes are only possible within `transaction`. */
 export class Meta {
   readonly #env: RootDatabase;
-  readonly #names: Database<Digest, string>;
-  readonly #images: Database<ImageRecord, string>;
-  readonly #layers: Database<LayerRecord, string>;
-  readonly #blobs: Database<BlobRecord, string>;
-  readonly #objects: Database<Buffer, Buffer>;
-  readonly #snapshots: Database<SnapshotRecord, string>;
+  #names!: Database<Digest, string>;
+  #images!: Database<ImageRecord, string>;
+  #layers!: Database<LayerRecord, string>;
+  #blobs!: Database<BlobRecord, string>;
+  #objects!: Database<Buffer, Buffer>;
+  #snapshots!: Database<SnapshotRecord, string>;
+  #leases!: Database<LeaseRecord, string>;
+  #removals!: Database<RemovalRecord, string>;
+  /** When images were last used, in milliseconds since 1970. */
+  #used!: Database<number, string>;
+  #state!: Database<number, string>;
 
   constructor(folder: string) {
     // Without overlapping sync a transaction is on disk when it returns.
@@ -81,16 +105,23 @@ export class Meta {
     // Readers that died would keep old pages from being used again.
     this.#env.readerCheck();
     // In one transaction: each would be synced by itself when it is made.
-    [this.#names, this.#images, this.#layers, this.#blobs, this.#objects, this.#snapshots] = this.#env.transactionSync(
-      () => [
-        this.#env.openDB<Digest, string>('names', { encoding: 'json' }),
-        this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' }),
-        this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' }),
-        this.#env.openDB<BlobRecord, string>('blobs', { encoding: 'json' }),
-        this.#env.openDB<Buffer, Buffer>('objects', { encoding: 'binary', keyEncoding: 'binary' }),
-        this.#env.openDB<SnapshotRecord, string>('snapshots', { encoding: 'json' }),
-      ],
-    );
+    this.#env.transactionSync(() => {
+      this.#names = this.#env.openDB<Digest, string>('names', { encoding: 'json' });
+      this.#images = this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' });
+      this.#layers = this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' });
+      this.#blobs = this.#env.openDB<BlobRecord, string>('blobs', { encoding: 'json' });
+      this.#objects = this.#env.openDB<Buffer, Buffer>('objects', { encoding: 'binary', keyEncoding: 'binary' });
+      this.#snapshots = this.#env.openDB<SnapshotRecord, string>('snapshots', { encoding: 'json' });
+      this.#leases = this.#env.openDB<LeaseRecord, string>('leases', { encoding: 'json' });
+      this.#removals = this.#env.openDB<RemovalRecord, string>('removals', { encoding: 'json' });
+      this.#used = this.#env.openDB<number, string>('used', { encoding: 'json' });
+      this.#state = this.#env.openDB<number, string>('state', { encoding: 'json' });
+    });
+  }
+
+  /** Forgets what was read: what others wrote since is seen from now on. Otherwise that is so at the next turn of the event loop. */
+  refresh(): void {
+    this.#env.resetReadTxn();
   }
 
   /** All names with the manifest they stand for, sorted. */
@@ -104,11 +135,6 @@ export class Meta {
 
   images(): ImageRecord[] {
     return [...this.#images.getRange()].map(({ value }) => value);
-  }
-
-  /** What must stay whole: the images, and those that snapshots were made of, which may have been removed. */
-  neededImages(): ImageRecord[] {
-    return [...this.images(), ...this.snapshots().map(({ snapshot }) => snapshot.image)];
   }
 
   image(digest: Digest): ImageRecord | undefined {
@@ -138,6 +164,38 @@ export class Meta {
   /** All snapshots, sorted by name. */
   snapshots(): { name: string; snapshot: SnapshotRecord }[] {
     return [...this.#snapshots.getRange()].map(({ key, value }) => ({ name: key, snapshot: value }));
+  }
+
+  lease(id: string): LeaseRecord | undefined {
+    return this.#leases.get(id);
+  }
+
+  leases(): { id: string; lease: LeaseRecord }[] {
+    return [...this.#leases.getRange()].map(({ key, value }) => ({ id: key, lease: value }));
+  }
+
+  removal(diffID: DiffID): RemovalRecord | undefined {
+    return this.#removals.get(diffID);
+  }
+
+  /** Layers whose removal has begun and is not at its end. */
+  removals(): DiffID[] {
+    return [...this.#removals.getKeys()] as DiffID[];
+  }
+
+  /** DiffIDs of all layers. */
+  layerIDs(): DiffID[] {
+    return [...this.#layers.getKeys()] as DiffID[];
+  }
+
+  /** When an image was last used, in milliseconds since 1970. */
+  lastUsed(image: Digest): number | undefined {
+    return this.#used.get(image);
+  }
+
+  /** Grows each time that objects are taken away. */
+  deletions(): number {
+    return this.#state.get('deletions') ?? 0;
   }
 
   /** How many layers hold an object. */
@@ -193,9 +251,28 @@ export class Meta {
           this.#layers.putSync(diffID, layer);
           this.#count(objects);
         },
-        removeLayer: (diffID, objects) => {
+        removeLayer: (diffID) => {
           this.#layers.removeSync(diffID);
-          return this.#uncount(objects);
+        },
+        setObject: (sha256, count, size) => {
+          this.#setObject(sha256, count, size);
+        },
+        setRemoval: (diffID, removal) => {
+          if (removal === undefined) this.#removals.removeSync(diffID);
+          else this.#removals.putSync(diffID, removal);
+        },
+        countDeletion: () => {
+          const deletions = this.deletions() + 1;
+          this.#state.putSync('deletions', deletions);
+          return deletions;
+        },
+        setLease: (id, lease) => {
+          if (lease === undefined) this.#leases.removeSync(id);
+          else this.#leases.putSync(id, lease);
+        },
+        setUsed: (image, time) => {
+          if (time === undefined) this.#used.removeSync(image);
+          else this.#used.putSync(image, time);
         },
         setBlob: (digest, blob) => {
           this.#blobs.putSync(digest, blob);
@@ -218,34 +295,25 @@ export class Meta {
   }
 
   #count(objects: ObjectList): void {
-    // format: u32 number of layers, u64 content size
-    const value = Buffer.alloc(12);
     for (let i = 0; i < objects.count; i++) {
       const key = objects.digest(i);
-      value.writeUInt32LE(this.objectCount(key) + 1, 0);
-      value.writeBigUInt64LE(BigInt(objects.size(i)), 4);
-      this.#objects.putSync(key, value);
+      this.#setObject(key, this.objectCount(key) + 1, objects.size(i));
     }
   }
 
-  #uncount(objects: ObjectList): number[] {
-    const free: number[] = [];
-    const value = Buffer.alloc(12);
-    for (let i = 0; i < objects.count; i++) {
-      const key = objects.digest(i);
-      const count = this.objectCount(key);
-      if (count > 1) {
-        value.writeUInt32LE(count - 1, 0);
-        value.writeBigUInt64LE(BigInt(objects.size(i)), 4);
-        this.#objects.putSync(key, value);
-      } else {
-        if (count === 1) this.#objects.removeSync(key);
-        free.push(i);
-      }
+  #setObject(sha256: Buffer, count: number, size: number): void {
+    if (count === 0) {
+      this.#objects.removeSync(sha256);
+      return;
     }
-    return free;
+    // format: u32 number of layers, u64 content size
+    VALUE.writeUInt32LE(count, 0);
+    VALUE.writeBigUInt64LE(BigInt(size), 4);
+    this.#objects.putSync(sha256, VALUE);
   }
 }
+
+const VALUE = Buffer.alloc(12);
 
 /** See {@link Meta.view}. */
 export interface MetaView {
@@ -264,8 +332,18 @@ export interface MetaWriter {
   removeImage(digest: Digest): void;
   /** Adds a layer and counts its objects. It must not be there yet. */
   addLayer(diffID: DiffID, layer: LayerRecord, objects: ObjectList): void;
-  /** Removes a layer; gives the indexes of the objects that no layer holds any more. */
-  removeLayer(diffID: DiffID, objects: ObjectList): number[];
+  /** Removes a layer's record. The counts of its objects are left. */
+  removeLayer(diffID: DiffID): void;
+  /** Sets an object's count; without any the record goes. */
+  setObject(sha256: Buffer, count: number, size: number): void;
+  /** How far a layer's removal is; undefined at its end. */
+  setRemoval(diffID: DiffID, removal: RemovalRecord | undefined): void;
+  /** Makes {@link Meta.deletions} grow, and gives it. */
+  countDeletion(): number;
+  /** Undefined removes it. */
+  setLease(id: string, lease: LeaseRecord | undefined): void;
+  /** Milliseconds since 1970; undefined forgets it. */
+  setUsed(image: Digest, time: number | undefined): void;
   setBlob(digest: Digest, blob: BlobRecord): void;
   removeBlob(digest: Digest): void;
   setSnapshot(name: string, snapshot: SnapshotRecord): void;

@@ -1,11 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { digestHex, type ChainID, type Digest, type DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
-
-/** format: do not change. Version of the folder layout and of the records in meta/ (docs/store.md). */
-const FORMAT_VERSION = 1;
 
 /** Where a store is when nobody says: $LAYERFS_ROOT, else root's /var/lib/layerfs or the user's data folder. */
 export function defaultRoot(): string {
@@ -60,9 +57,14 @@ export class StorePaths {
     return join(this.root, 'chains');
   }
 
+  /** A chain's folder; it holds `tree`. */
+  chainFolder(chainID: ChainID): string {
+    return join(this.chains, digestHex(chainID));
+  }
+
   /** The merged tree of a stack. */
   chainTree(chainID: ChainID): string {
-    return join(this.chains, digestHex(chainID), 'tree');
+    return join(this.chainFolder(chainID), 'tree');
   }
 
   get meta(): string {
@@ -86,53 +88,76 @@ export class StorePaths {
     return join(this.snapshots, id);
   }
 
-  /** The file whose lock keeps removals out while something is added. */
-  get lock(): string {
+  /** What was taken away and is not yet deleted. */
+  get trash(): string {
+    return join(this.root, 'trash');
+  }
+
+  /** A folder; up to version 1 it was a file, and was the lock itself. */
+  get locks(): string {
     return join(this.root, 'lock');
   }
 
-  /**
-   * Makes what is missing and checks the format version.
-   * @throws LayerfsError failed-precondition for a store of a newer layerfs, permission-denied without access
-   */
+  /** The file whose lock is the store's (store-lock.ts). */
+  get lock(): string {
+    return join(this.locks, 'store');
+  }
+
+  /** Held by whoever waits for the store alone. */
+  get gate(): string {
+    return join(this.locks, 'gate');
+  }
+
+  /** Held by whoever collects garbage: one at a time. */
+  get collector(): string {
+    return join(this.locks, 'collector');
+  }
+
+  /** The format version, in decimal. Locked shared by everybody who has the store open. */
+  get version(): string {
+    return join(this.root, 'version');
+  }
+
+  /** Makes the root. @throws LayerfsError permission-denied without access */
+  prepareRoot(): void {
+    this.#access(() => makeFolder(this.root, 0o755));
+  }
+
+  /** Makes what is missing below the root. @throws LayerfsError permission-denied without access */
   prepare(): void {
-    try {
-      makeFolder(this.root, 0o755);
-      const { objects, blobs, layers, chains, snapshots, meta, ingest, mounts } = this;
-      for (const folder of [objects, blobs, layers, chains, snapshots, meta, ingest, mounts]) {
+    const { objects, blobs, layers, chains, snapshots, meta, ingest, mounts, trash, locks } = this;
+    this.#access(() => {
+      for (const folder of [objects, blobs, layers, chains, snapshots, meta, ingest, mounts, trash, locks]) {
         // Trees and objects of images may hold what only root may read.
         makeFolder(folder, 0o700);
       }
-      if (!existsSync(this.lock)) writeFileSync(this.lock, '', { flag: 'a', mode: 0o600 });
-      const version = join(this.root, 'version');
-      if (!existsSync(version)) {
-        // Under its name only once it is on disk: without a version nobody may use a store.
-        const made = `${version}.${process.pid}`;
-        writeFileSync(made, `${FORMAT_VERSION}\n`, { mode: 0o644, flush: true });
-        renameSync(made, version);
-      }
-      const found = readFileSync(version, 'utf8').trim();
-      if (found !== String(FORMAT_VERSION)) {
-        throw new LayerfsError(
-          'failed-precondition',
-          `store ${this.root} has format version ${found}, this layerfs knows ${FORMAT_VERSION}: use a newer layerfs`,
-        );
-      }
+      for (const file of [this.lock, this.gate, this.collector]) closeSync(openSync(file, 'a', 0o600));
+    });
+  }
+
+  #access(action: () => void): void {
+    try {
+      action();
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-        throw new LayerfsError(
-          'permission-denied',
-          `no right to use the store ${this.root}: choose another with --root or LAYERFS_ROOT`,
-          { cause: error },
-        );
-      }
-      if (code === 'ENOTDIR' || code === 'EEXIST') {
-        throw new LayerfsError('invalid-argument', `store ${this.root}: not a folder`, { cause: error });
-      }
-      throw error;
+      throw accessError(error, this.root);
     }
   }
+}
+
+/** What a failure to get at a store's folder means. */
+export function accessError(error: unknown, root: string): unknown {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    return new LayerfsError(
+      'permission-denied',
+      `no right to use the store ${root}: choose another with --root or LAYERFS_ROOT`,
+      { cause: error },
+    );
+  }
+  if (code === 'ENOTDIR' || code === 'EEXIST') {
+    return new LayerfsError('invalid-argument', `store ${root}: not a folder`, { cause: error });
+  }
+  return error;
 }
 
 // Not mkdirSync's `recursive`: in Node 20 that loops for ever where a folder can have no new ones, as /proc.

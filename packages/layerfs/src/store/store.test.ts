@@ -69,6 +69,6 @@ test('what is left of a layer whose removal was interrupted is not taken for it'
 });
 
 test('a newer store is left alone', async () => {
-  writeFileSync(join(here.root, 'version'), '2\n');
+  writeFileSync(join(here.root, 'version'), '3\n');
   await expect(openStore({ root: here.root })).rejects.toMatchObject({ code: 'failed-precondition' });
 });

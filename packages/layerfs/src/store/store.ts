@@ -22,21 +22,17 @@ import {
   type Image,
   type ImageInfo,
 } from './image/info.js';
+import { holdVersion, type VersionHold } from './format/version.js';
+import { collectGarbage, type GcOptions, type GcProgress, type GcResult } from './gc/gc.js';
+import { Leases } from './gc/leases.js';
+import { sweepStore } from './gc/sweep.js';
 import { followPath } from './image/follow.js';
-import { findImage } from './image/lookup.js';
-import {
-  collectGarbage,
-  dropBlobs,
-  removeImage,
-  type DropResult,
-  type GcResult,
-  type RemoveResult,
-} from './image/remove.js';
+import { findImage, type FoundImage } from './image/lookup.js';
+import { dropBlobs, removeImage, type DropResult, type RemoveOptions, type RemoveResult } from './image/remove.js';
+import { touch } from './image/last-use.js';
 import { storeUsage, type Usage } from './image/usage.js';
 import { importImages } from './import/import.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
-import { sweepStore } from './import/sweep.js';
-import { lockFile } from './locks.js';
 import { Meta, type ImageRecord } from './meta.js';
 import { makeMeta } from './new-meta.js';
 import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './output/checkout.js';
@@ -54,13 +50,17 @@ import {
   type RemoveSnapshotResult,
   type Snapshot,
 } from './snapshot/snapshot.js';
+import { withImage } from './session.js';
 import type { ImportInput } from './source/open.js';
+import { StoreLock } from './store-lock.js';
 import { ensureChain, openTree, type MappedTree } from './trees.js';
 
 /** Options of {@link openStore}. */
 export interface StoreOptions {
   /** The store's folder; made when it is missing. */
   readonly root?: string;
+  /** Gives up waiting for others who have an old store open. */
+  readonly signal?: AbortSignal;
 }
 
 /** The merged tree of an image. */
@@ -90,19 +90,34 @@ export interface LayerTree {
 
 /**
  * Opens a store, and makes it when it is not there. Any number of processes may have one open. What a process that died
- * left behind is removed on the way, unless the store is in use.
- * @throws LayerfsError permission-denied; failed-precondition for the store of a newer layerfs
+ * left behind is removed on the way. A store of an older format version is brought to this one, unless somebody else has it
+ * open for more than some seconds.
+ * @throws LayerfsError permission-denied; failed-precondition for the store of a newer layerfs, and for one that an older
+ * one uses; aborted
  */
 export async function openStore(options: StoreOptions = {}): Promise<Store> {
   const paths = new StorePaths(resolve(options.root ?? defaultRoot()));
+  let hold: VersionHold | undefined;
+  let meta: Meta | undefined;
+  let store: Store | undefined;
   try {
+    paths.prepareRoot();
+    hold = await holdVersion(paths, options.signal);
     paths.prepare();
     await makeMeta(paths);
-    const context = { paths, meta: new Meta(paths.meta), xxhash: await loadXxhash() };
-    sweepStore(context);
-    return new Store(context);
+    meta = new Meta(paths.meta);
+    const opened = meta;
+    const context = { paths, meta, lock: new StoreLock(paths, () => opened.refresh()), xxhash: await loadXxhash() };
+    await sweepStore(context);
+    store = new Store(context, hold);
+    return store;
   } catch (error) {
     throw storeError(error, 'opening the store', paths.root);
+  } finally {
+    if (store === undefined) {
+      await meta?.close();
+      hold?.release();
+    }
   }
 }
 
@@ -110,12 +125,17 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
 export class Store {
   readonly root: string;
   readonly paths: StorePaths;
+  /** What is kept for others, until a time. */
+  readonly leases: Leases;
   readonly #context: StoreContext;
+  readonly #hold: VersionHold;
   readonly #trees = new Map<string, MappedTree>();
 
   /** Use {@link openStore}. */
-  constructor(context: StoreContext) {
+  constructor(context: StoreContext, hold: VersionHold) {
     this.#context = context;
+    this.#hold = hold;
+    this.leases = new Leases(context);
     this.paths = context.paths;
     this.root = context.paths.root;
   }
@@ -136,17 +156,18 @@ export class Store {
    */
   export(ref: string, out: string | Writable, options: ExportOptions = {}): Promise<ExportResult> {
     return this.#try(`exporting ${ref}`, () =>
-      this.#shared(options.signal, () => exportImage(this.#context, findImage(this.#context.meta, ref), out, options)),
+      this.#withImage(`export ${ref}`, ref, options.signal, (found) => exportImage(this.#context, found, out, options)),
     );
   }
 
   /** Writes an image's files to a folder that is new or empty. */
   checkout(ref: string, folder: string, options: CheckoutOptions = {}): Promise<CheckoutResult> {
     return this.#try(`checking out ${ref}`, () =>
-      this.#shared(options.signal, async () => {
-        const { record } = findImage(this.#context.meta, ref);
+      this.#withImage(`checkout ${ref}`, ref, options.signal, async ({ record }) => {
         const diffIDs = record.layers.map(({ diffID }) => diffID);
-        const path = ensureChain(this.#context, record.chainID, diffIDs);
+        const path = await this.#context.lock.shared(options.signal, () =>
+          ensureChain(this.#context, record.chainID, diffIDs),
+        );
         // Names become paths here: only a tree that was checked through is good enough.
         const { tree, unmap } = openTree(path, this.#context.xxhash);
         try {
@@ -191,24 +212,28 @@ export class Store {
   }
 
   /** Takes away a name, and with its last one the image and all that only it needs. */
-  removeImage(
-    ref: string,
-    options: { readonly force?: boolean; readonly signal?: AbortSignal } = {},
-  ): Promise<RemoveResult> {
-    return this.#exclusive(`removing ${ref}`, options.signal, () =>
-      removeImage(this.#context, findImage(this.#context.meta, ref), options.force ?? false),
-    );
+  removeImage(ref: string, options: RemoveOptions = {}): Promise<RemoveResult> {
+    return this.#try(`removing ${ref}`, () => removeImage(this.#context, ref, options));
   }
 
-  /** Frees what nothing refers to: images without a name, and layers kept only for mounts that are gone. */
-  gc(options: { readonly signal?: AbortSignal } = {}): Promise<GcResult> {
-    return this.#exclusive('collecting garbage', options.signal, () => collectGarbage(this.#context));
+  /**
+   * Frees what nothing refers to: images without a name, what was kept only for mounts, snapshots and leases that are gone,
+   * and whatever was left behind. Imports and mounts go on meanwhile.
+   */
+  gc(options: GcOptions = {}): Promise<GcResult> {
+    return this.#try('collecting garbage', () => collectGarbage(this.#context, options));
   }
 
   /** Gives up compressed layer blobs, of one image or of all; the layers stay complete. */
-  dropBlobs(ref?: string, options: { readonly signal?: AbortSignal } = {}): Promise<DropResult> {
-    return this.#exclusive('dropping blobs', options.signal, () =>
-      dropBlobs(this.#context, ref === undefined ? undefined : findImage(this.#context.meta, ref).record),
+  dropBlobs(
+    ref?: string,
+    options: { readonly dryRun?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<DropResult> {
+    return this.#try('dropping blobs', () =>
+      this.#context.lock.exclusive(options.signal, () => {
+        const record = ref === undefined ? undefined : findImage(this.#context.meta, ref).record;
+        return dropBlobs(this.#context, record, options.dryRun ?? false);
+      }),
     );
   }
 
@@ -223,7 +248,11 @@ export class Store {
    * @param options `name`: letters, digits, `_`, `.` and `-`; one is made up without it
    */
   createSnapshot(ref: string, options: { readonly name?: string } = {}): Promise<Snapshot> {
-    return this.shared(() => Promise.resolve(createSnapshot(this.#context, ref, options.name)));
+    return this.shared(() => {
+      const snapshot = createSnapshot(this.#context, ref, options.name);
+      touch(this.#context, [snapshot.image]);
+      return Promise.resolve(snapshot);
+    });
   }
 
   /** All snapshots, sorted by name. */
@@ -237,8 +266,11 @@ export class Store {
   }
 
   /** Removes a snapshot and all that was changed in it; not while it is mounted. */
-  removeSnapshot(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<RemoveSnapshotResult> {
-    return this.#exclusive(`removing ${name}`, options.signal, () => removeSnapshot(this.#context, name));
+  removeSnapshot(
+    name: string,
+    options: { readonly onProgress?: (event: GcProgress) => void; readonly signal?: AbortSignal } = {},
+  ): Promise<RemoveSnapshotResult> {
+    return this.#try(`removing ${name}`, () => removeSnapshot(this.#context, name, options));
   }
 
   /**
@@ -306,32 +338,40 @@ export class Store {
     return { size: tree.size(ino), content: createReadStream(this.paths.object(hex), { highWaterMark: 512 * 1024 }) };
   }
 
-  /** Runs something while nothing can be removed from the store. */
-  shared<T>(action: () => Promise<T>): Promise<T> {
-    return this.#try('using the store', () => this.#shared(undefined, action));
+  /** Runs something short while nothing can be removed from the store. */
+  shared<T>(action: () => Promise<T>, options: { readonly signal?: AbortSignal } = {}): Promise<T> {
+    return this.#try('using the store', () => this.#context.lock.shared(options.signal, action));
   }
 
   /** Lets go of the metadata. Trees that were handed out stay valid. */
   async close(): Promise<void> {
     await this.#context.meta.close();
+    this.#hold.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  async #shared<T>(signal: AbortSignal | undefined, action: () => Promise<T>): Promise<T> {
-    const lock = await lockFile(this.paths.lock, 'shared', signal);
-    try {
-      return await action();
-    } finally {
-      lock.release();
-    }
+  /** Long work on an image, which counts as its use. */
+  #withImage<T>(
+    doing: string,
+    ref: string,
+    signal: AbortSignal | undefined,
+    work: (found: FoundImage) => Promise<T>,
+  ): Promise<T> {
+    const find = (): FoundImage => {
+      const found = findImage(this.#context.meta, ref);
+      touch(this.#context, [found.record.digest]);
+      return found;
+    };
+    return withImage(this.#context, doing, signal, find, work);
   }
 
   #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): ImageTree {
     const diffIDs = layers.map(({ diffID }) => diffID);
     const path = ensureChain(this.#context, chainID, diffIDs);
+    touch(this.#context, [digest]);
     return {
       path,
       tree: this.#map(path).tree,
@@ -360,17 +400,6 @@ export class Store {
       this.#trees.set(path, mapped);
     }
     return mapped;
-  }
-
-  #exclusive<T>(doing: string, signal: AbortSignal | undefined, action: () => T): Promise<T> {
-    return this.#try(doing, async () => {
-      const lock = await lockFile(this.paths.lock, 'exclusive', signal);
-      try {
-        return action();
-      } finally {
-        lock.release();
-      }
-    });
   }
 
   async #try<T>(doing: string, action: () => Promise<T>): Promise<T> {

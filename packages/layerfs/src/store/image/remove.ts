@@ -1,53 +1,63 @@
-/** Removal: first the records, in one transaction, then the files that nothing names any more. */
-import { readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+/** Removal of images, and of blobs that can be made again. */
+import { rmSync, statSync } from 'node:fs';
 import type { Digest, DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import type { StoreContext } from '../context.js';
-import { isErrno } from '../errors.js';
-import { sweepLocked } from '../import/sweep.js';
+import { isImageReason, markReachable, reasonText, type Reason } from '../gc/marks.js';
+import { collectNow, type GcProgress } from '../gc/gc.js';
 import type { ImageRecord } from '../meta.js';
-import { ObjectList } from '../object-list.js';
 import { namesOf } from './info.js';
-import type { FoundImage } from './lookup.js';
-import { readPins, type Pin } from './pins.js';
+import { findImage, type FoundImage } from './lookup.js';
+import { readPins } from './pins.js';
+
+/** Options of a removal. */
+export interface RemoveOptions {
+  /** Also when it is mounted, has snapshots or leases, or, given by ID, several names. */
+  readonly force?: boolean;
+  readonly onProgress?: (event: GcProgress) => void;
+  readonly signal?: AbortSignal;
+}
 
 /** What a removal did. */
 export interface RemoveResult {
   readonly untagged: readonly string[];
   /** Manifest digests of images that are gone. */
   readonly deleted: readonly Digest[];
+  /** Of the content of files. */
   readonly freedBytes: number;
   readonly freedObjects: number;
   /** Mount points whose layers are kept until they are unmounted and `gc` runs. */
   readonly pinned: readonly string[];
   /** Names of snapshots whose layers are kept until they are removed. */
   readonly snapshots: readonly string[];
-}
-
-/** What a collection freed. Bytes of object content. */
-export interface GcResult {
-  readonly objects: number;
-  readonly bytes: number;
-  readonly layers: number;
-  /** Manifest digests of images without a name. */
-  readonly images: readonly Digest[];
-  readonly pinned: readonly string[];
+  /** IDs of leases whose layers are kept until they end and `gc` runs. */
+  readonly leases: readonly string[];
 }
 
 /**
- * Takes a name away, and with its last name the image. The caller holds the store's exclusive lock.
- * @throws LayerfsError failed-precondition when it is mounted, has snapshots, or has several names and was given by ID,
- * unless `force`
+ * Takes a name away, and with its last name the image and what only it needs.
+ * @throws LayerfsError failed-precondition when it is mounted, has snapshots, is leased, or has several names and was given
+ * by ID, unless `force`
  */
-export function removeImage(context: StoreContext, found: FoundImage, force: boolean): RemoveResult {
+export async function removeImage(context: StoreContext, ref: string, options: RemoveOptions): Promise<RemoveResult> {
+  const { meta, lock } = context;
+  const taken = await lock.exclusive(options.signal, () =>
+    takeAway(context, findImage(meta, ref), options.force ?? false),
+  );
+  if (taken.deleted.length === 0) return { ...taken, freedBytes: 0, freedObjects: 0 };
+  const { objects } = await collectNow(context, options);
+  return { ...taken, freedBytes: objects.contentBytes, freedObjects: objects.count };
+}
+
+type Taken = Omit<RemoveResult, 'freedBytes' | 'freedObjects'>;
+
+/** The records. The caller holds the store's lock exclusively. */
+function takeAway(context: StoreContext, { record, name }: FoundImage, force: boolean): Taken {
   const { meta } = context;
-  const { record, name } = found;
-  sweepLocked(context);
   const names = namesOf(meta, record.digest);
   if (name !== undefined && names.length > 1) {
     meta.transaction((writer) => writer.removeName(name));
-    return { untagged: [name], deleted: [], freedBytes: 0, freedObjects: 0, pinned: [], snapshots: [] };
+    return { untagged: [name], deleted: [], pinned: [], snapshots: [], leases: [] };
   }
   if (names.length > 1 && !force) {
     throw new LayerfsError(
@@ -55,112 +65,40 @@ export function removeImage(context: StoreContext, found: FoundImage, force: boo
       `the image has ${names.length} names (${names.join(', ')}): remove those, or force it`,
     );
   }
-  const pins = readPins(context.paths);
-  const mounted = pins.filter(({ image }) => image === record.digest).map(({ mountpoint }) => mountpoint);
-  if (mounted.length > 0 && !force) {
-    throw new LayerfsError(
-      'failed-precondition',
-      `${name ?? record.digest} is mounted at ${mounted.join(', ')}: unmount it first, or force it`,
-    );
-  }
-  const snapshots = snapshotsOf(context, record.digest);
-  if (snapshots.length > 0 && !force) {
-    throw new LayerfsError(
-      'failed-precondition',
-      `${name ?? record.digest} has snapshots (${snapshots.join(', ')}): remove them first, or force it`,
-    );
-  }
-  meta.transaction((writer) => {
-    for (const each of names) writer.removeName(each);
-    writer.removeImage(record.digest);
-  });
-  const freed = collect(context, pins);
+  const needed = (markReachable(context).images.get(record.digest) ?? []).filter(isImageReason);
+  if (needed.length > 0 && !force) throw inUse(name ?? record.digest, needed);
+  removeRecords(context, record.digest, names);
   return {
     untagged: names,
     deleted: [record.digest],
-    freedBytes: freed.bytes,
-    freedObjects: freed.objects,
-    pinned: freed.pinned,
-    snapshots,
+    pinned: needed.flatMap((reason) => (reason.by === 'mount' ? [reason.mountpoint] : [])),
+    snapshots: needed.flatMap((reason) => (reason.by === 'snapshot' ? [reason.snapshot] : [])),
+    leases: needed.flatMap((reason) => (reason.by === 'lease' ? [reason.lease] : [])),
   };
 }
 
-/** Names of the snapshots that were made of an image. */
-function snapshotsOf({ meta }: StoreContext, image: Digest): string[] {
-  return meta
-    .snapshots()
-    .filter(({ snapshot }) => snapshot.image.digest === image)
-    .map(({ name }) => name);
-}
-
-/** Frees what nothing refers to: images without a name, layers without an image. The caller holds the exclusive lock. */
-export function collectGarbage(context: StoreContext): GcResult {
-  const { meta, paths } = context;
-  sweepLocked(context);
-  const pins = readPins(paths);
-  const named = new Set(meta.names().map(({ digest }) => digest));
-  const inUse = new Set<string>([
-    ...pins.map(({ image }) => image),
-    ...meta.snapshots().map(({ snapshot }) => snapshot.image.digest),
-  ]);
-  const images = meta.images().filter(({ digest }) => !named.has(digest) && !inUse.has(digest));
+/** Takes an image's record and names away. The caller holds the store's lock exclusively. */
+export function removeRecords({ meta }: StoreContext, digest: Digest, names: readonly string[]): void {
   meta.transaction((writer) => {
-    for (const { digest } of images) writer.removeImage(digest);
+    for (const each of names) writer.removeName(each);
+    writer.removeImage(digest);
+    writer.setUsed(digest, undefined);
   });
-  return { ...collect(context, pins), images: images.map(({ digest }) => digest) };
 }
 
-/** Removes layers, chains and blobs that no image, snapshot or mount needs. The caller holds the exclusive lock. */
-export function collect(context: StoreContext, pins: readonly Pin[]): Omit<GcResult, 'images'> {
-  const { meta, paths } = context;
-  const images = meta.neededImages();
-  const used = new Set<string>([...images.flatMap(layersOf), ...pins.flatMap(({ layers }) => layers)]);
-  const blobs = new Set<string>(images.flatMap(({ digest, config }) => [digest, config]));
-  let objects = 0;
-  let bytes = 0;
-  let layers = 0;
-  for (const { diffID } of meta.layers()) {
-    if (used.has(diffID)) continue;
-    const list = ObjectList.read(join(paths.layer(diffID), 'objects'), context.xxhash);
-    const free = meta.transaction((writer) => {
-      for (const { digest, blob } of meta.blobs()) if (blob.diffID === diffID) writer.removeBlob(digest);
-      return writer.removeLayer(diffID, list);
-    });
-    layers++;
-    for (const index of free) {
-      rmSync(paths.object(list.hex(index)), { force: true });
-      objects++;
-      bytes += list.size(index);
-    }
-    rmSync(paths.layer(diffID), { recursive: true, force: true });
-  }
-  removeUnused(context, images, pins, blobs);
-  const kept = pins.filter((pin) => !images.some(({ digest }) => digest === pin.image));
-  return { objects, bytes, layers, pinned: kept.map(({ mountpoint }) => mountpoint) };
-}
-
-/** Chains and blobs without an image, empty folders of objects. */
-function removeUnused(
-  { meta, paths }: StoreContext,
-  images: readonly ImageRecord[],
-  pins: readonly Pin[],
-  blobs: ReadonlySet<string>,
-): void {
-  const chains = new Set<string>([...images.map(({ chainID }) => chainID), ...pins.map(({ chainID }) => chainID)]);
-  for (const name of readdirSync(paths.chains)) {
-    if (!chains.has(`sha256:${name}`)) rmSync(join(paths.chains, name), { recursive: true, force: true });
-  }
-  for (const name of readdirSync(paths.blobs)) {
-    const digest = `sha256:${name}` as Digest;
-    if (!blobs.has(digest) && meta.blob(digest) === undefined) rmSync(paths.blob(digest), { force: true });
-  }
-  for (const name of readdirSync(paths.objects)) {
-    try {
-      rmdirSync(join(paths.objects, name));
-    } catch (error) {
-      if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
-    }
-  }
+/** Who uses it, the kind first that has to go first. */
+function inUse(image: string, reasons: readonly Reason[]): LayerfsError {
+  const list = (items: readonly string[]): string => items.join(', ');
+  const mounts = reasons.flatMap((reason) => (reason.by === 'mount' ? [reason.mountpoint] : []));
+  const snapshots = reasons.flatMap((reason) => (reason.by === 'snapshot' ? [reason.snapshot] : []));
+  const others = reasons.filter(({ by }) => by !== 'mount' && by !== 'snapshot').map((reason) => reasonText(reason));
+  const [is, first] =
+    mounts.length > 0
+      ? [`is mounted at ${list(mounts)}`, 'unmount it']
+      : snapshots.length > 0
+        ? [`has snapshots (${list(snapshots)})`, 'remove them']
+        : [`is in use (${list(others)})`, 'wait for that'];
+  return new LayerfsError('failed-precondition', `${image} ${is}: ${first} first, or force it`);
 }
 
 /** Compressed layer blobs that were given up. */
@@ -171,23 +109,31 @@ export interface DropResult {
 
 /**
  * Removes compressed layer blobs, of one image or of all: their content stays, as objects and tar record. Blobs that other
- * images use too are removed with them. The caller holds the exclusive lock.
+ * images use too are removed with them; those that somebody is reading stay. The caller holds the store's lock exclusively.
+ * @param dry only tells
  */
-export function dropBlobs({ meta, paths }: StoreContext, record: ImageRecord | undefined): DropResult {
+export function dropBlobs(context: StoreContext, record: ImageRecord | undefined, dry: boolean): DropResult {
+  const { meta, paths } = context;
   const digests =
     record === undefined ? meta.blobs().map(({ digest }) => digest) : record.layers.map(({ digest }) => digest);
+  const { layers } = markReachable(context);
+  const isRead = (diffID: DiffID): boolean => layers.get(diffID)?.some(({ by }) => by === 'work') === true;
   let blobs = 0;
   let bytes = 0;
   for (const digest of new Set(digests)) {
-    const size = statSync(paths.blob(digest), { throwIfNoEntry: false })?.size;
-    if (size === undefined || meta.blob(digest) === undefined) continue;
-    rmSync(paths.blob(digest));
+    const known = meta.blob(digest);
+    const stats = statSync(paths.blob(digest), { throwIfNoEntry: false });
+    if (stats === undefined || known === undefined || isRead(known.diffID)) continue;
+    if (!dry) rmSync(paths.blob(digest));
     blobs++;
-    bytes += size;
+    bytes += stats.blocks * 512;
   }
   return { blobs, bytes };
 }
 
-function layersOf({ layers }: ImageRecord): DiffID[] {
-  return layers.map(({ diffID }) => diffID);
+/** Mount points of an image that has no record any more. */
+export function mountsWithoutImage({ meta, paths }: StoreContext): string[] {
+  return readPins(paths)
+    .filter(({ image }) => meta.image(image as Digest) === undefined)
+    .map(({ mountpoint }) => mountpoint);
 }

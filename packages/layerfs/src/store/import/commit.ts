@@ -1,10 +1,13 @@
 import { renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ChainID, Digest } from '../../core/digest.js';
+import { LayerfsError } from '../../core/error.js';
 import type { StoreContext } from '../context.js';
 import type { ImageRecord } from '../meta.js';
 import type { ObjectWriter } from '../objects.js';
 import { publishFolder, replaceFolder } from '../publish.js';
+import { keepObjects, trashRemoved } from '../gc/trash.js';
+import type { Session } from '../session.js';
 import type { Disk } from './disk.js';
 import type { ReadLayer } from './layer.js';
 
@@ -24,6 +27,7 @@ export interface Addition {
   /** Merged trees in the session's folder. */
   readonly chains: ReadonlyMap<ChainID, string>;
   readonly objects: ObjectWriter;
+  readonly session: Session;
   readonly disk: Disk;
 }
 
@@ -31,6 +35,7 @@ export interface Addition {
  * Makes an import permanent, all of which but for the merged trees is durable by now: nothing ever gets its name before,
  * least of all one that others use already. It is moved to where it belongs, then the names and the trees are made durable,
  * then one transaction tells of it: whoever reads the transaction's result finds all that it names, also after power loss.
+ * The caller holds the store's lock shared.
  */
 export async function commit(context: StoreContext, addition: Addition): Promise<void> {
   const { paths, meta } = context;
@@ -41,16 +46,23 @@ export async function commit(context: StoreContext, addition: Addition): Promise
   }
   for (const { digest, blobFile } of addition.layers) if (blobFile !== undefined) blobs.set(digest, blobFile);
   await addition.objects.publish();
-  for (const { diffID, folder } of addition.layers) {
+  for (const { diffID, folder, unpacked } of addition.layers) {
+    if (unpacked !== undefined) keepObjects(context, addition.session, unpacked.objects);
+    if (folder === undefined || meta.layer(diffID) !== undefined) continue;
+    if (meta.removal(diffID) !== undefined) trashRemoved(context, diffID);
     // Without a record a folder that is there is nobody's.
-    if (folder !== undefined && meta.layer(diffID) === undefined) replaceFolder(folder, paths.layer(diffID));
+    replaceFolder(folder, paths.layer(diffID));
   }
   for (const [digest, file] of blobs) renameSync(file, paths.blob(digest));
   await addition.disk.sync();
   // Their names may be lost: they can be made again.
   for (const [chainID, folder] of addition.chains) publishFolder(folder, dirname(paths.chainTree(chainID)));
+  const now = Date.now();
   meta.transaction((writer) => {
     for (const { diffID, digest, size, mediaType, record, unpacked, blobFile } of addition.layers) {
+      if (unpacked === undefined && meta.layer(diffID) === undefined) {
+        throw new LayerfsError('unavailable', `layer ${diffID} was removed meanwhile: try again`);
+      }
       // Another importer may have been first; then its count is the one.
       if (unpacked !== undefined && meta.layer(diffID) === undefined) writer.addLayer(diffID, record, unpacked.objects);
       if (blobFile !== undefined && meta.blob(digest) === undefined)
@@ -58,6 +70,7 @@ export async function commit(context: StoreContext, addition: Addition): Promise
     }
     for (const { record, names } of addition.images) {
       if (meta.image(record.digest) === undefined) writer.setImage(record);
+      writer.setUsed(record.digest, now);
       for (const name of names) writer.setName(name, record.digest);
     }
   });

@@ -1,7 +1,7 @@
 /** Import: from a source's images to recorded ones, or to nothing at all. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestHex, type ChainID } from '../../core/digest.js';
+import { digestHex, type ChainID, type DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import { parseConfig } from '../../core/oci/config.js';
 import { MEDIA_TYPE } from '../../core/oci/media-types.js';
@@ -9,8 +9,8 @@ import { formatPlatform, parsePlatform } from '../../core/oci/platform.js';
 import { parseImageName } from '../../core/oci/reference.js';
 import type { StoreContext } from '../context.js';
 import { checkAborted } from '../errors.js';
-import { lockFile, openIngest } from '../locks.js';
 import { ObjectWriter } from '../objects.js';
+import { Session } from '../session.js';
 import { InflateThreads } from '../inflate/thread.js';
 import { sha256 } from '../source/blobs.js';
 import { currentPlatform } from '../source/host.js';
@@ -22,12 +22,11 @@ import { Disk } from './disk.js';
 import { lockLayer, type LayerLock } from './layer-lock.js';
 import { knownLayer, readLayer, type LayerWork, type ReadLayer } from './layer.js';
 import type { ImportedImage, ImportOptions, ImportProgress, ImportResult } from './progress.js';
-import { sweepLocked } from './sweep.js';
+import { sweepStore } from '../gc/sweep.js';
+import { emptyTrash, hasTrash } from '../gc/trash.js';
 
 /** Layers of one import that are read at the same time: one inflates while the other is hashed and written. */
 const CONCURRENCY = 2;
-/** How long to wait for others before a failed import's remains are left to the next one that opens the store. */
-const CLEAN_UP_WAIT = 5000;
 
 interface Job {
   readonly layer: SourceLayer;
@@ -42,8 +41,8 @@ export function importImages(context: StoreContext, input: ImportInput, options:
   const { signal } = options;
   return importSource(
     context,
-    (folder, threads) =>
-      openSource(input, folder, {
+    (session, threads) =>
+      openSource(input, session.folder, {
         threads,
         ...(name === undefined ? {} : { name }),
         ...(platform === undefined ? {} : { platform }),
@@ -55,29 +54,29 @@ export function importImages(context: StoreContext, input: ImportInput, options:
 
 /**
  * Imports what a source holds, whoever makes it.
- * @param openImages called with the store's lock held; `folder` is for what must lie on disk to be read
+ * @param openImages `session` keeps what the source needs of the store; its folder is for what must lie on disk to be read
  * @throws LayerfsError; then nothing was added
  */
 export async function importSource(
   context: StoreContext,
-  openImages: (folder: string, threads: InflateThreads) => Promise<Source>,
+  openImages: (session: Session, threads: InflateThreads) => Promise<Source>,
+
   options: Pick<ImportOptions, 'maxLayerSize' | 'onProgress' | 'signal'>,
 ): Promise<ImportResult> {
   const { paths } = context;
   checkAborted(options.signal);
-  const lock = await lockFile(paths.lock, 'shared', options.signal);
   const locks: LayerLock[] = [];
   let publishing = false;
   let failed = true;
-  const session = openIngest(paths.ingest);
+  const session = await context.lock.shared(options.signal, () => new Session(context, 'import'));
   const objects = new ObjectWriter(paths, session.folder);
   const disk = new Disk(paths.root);
   const threads = new InflateThreads();
   try {
-    const source = await openImages(session.folder, threads);
+    const source = await openImages(session, threads);
     const work: LayerWork = {
       context,
-      folder: session.folder,
+      session,
       objects,
       threads,
       maxSize: options.maxLayerSize,
@@ -92,13 +91,9 @@ export async function importSource(
     const chains = mergeChains(context, session.folder, images, [...layers.values()]);
     await durable;
     checkAborted(options.signal);
-    publishing = true;
-    await commit(context, {
-      images,
-      layers: distinct([...layers.values()]),
-      chains,
-      objects,
-      disk,
+    await context.lock.shared(options.signal, async () => {
+      publishing = true;
+      await commit(context, { images, layers: distinct([...layers.values()]), chains, objects, session, disk });
     });
     failed = false;
     const notes = [...source.notes];
@@ -113,27 +108,12 @@ export async function importSource(
     for (const held of locks) held.release();
     if (failed && publishing) {
       session.abandon();
-      lock.release();
-      await cleanUp(context);
+      // What was published and not recorded; whoever opens the store later does it if we cannot.
+      await sweepStore(context);
     } else {
       session.end();
-      lock.release();
+      if (hasTrash(paths)) await emptyTrash(paths);
     }
-  }
-}
-
-/** Removes what was published but not recorded; needs the store for itself. */
-async function cleanUp(context: StoreContext): Promise<void> {
-  try {
-    const lock = await lockFile(context.paths.lock, 'exclusive', AbortSignal.timeout(CLEAN_UP_WAIT));
-    try {
-      sweepLocked(context);
-    } finally {
-      lock.release();
-    }
-  } catch (error) {
-    // Others are at work for long: whoever opens the store later sweeps. The import's own error is the one to tell.
-    if (!(error instanceof LayerfsError) || error.code !== 'aborted') throw error;
   }
 }
 
@@ -165,21 +145,27 @@ async function readLayers(
     tell(job, 'exists', job.layer.size ?? 0);
     return true;
   };
-  for (const entry of jobs.values()) if (!take(entry)) queue.push(entry);
+  const { context, session } = work;
+  await context.lock.shared(work.signal, () => {
+    // Those that the store has stay until we are done.
+    const named = all.map(({ diffID }) => diffID).filter((diffID) => diffID !== undefined);
+    session.keep({ layers: named.filter((diffID) => context.meta.layer(diffID) !== undefined) });
+    for (const entry of jobs.values()) if (!take(entry)) queue.push(entry);
+  });
   // All locks before any work, in one order: importers of the same layers wait for the first, never for each other.
   const byDiffID = new Map(queue.map((entry) => [entry.job.layer.diffID, entry]));
   for (const diffID of [...byDiffID.keys()].filter((id) => id !== undefined).toSorted()) {
     const job = byDiffID.get(diffID)?.job;
     locks.push(
-      await lockLayer(
-        work.context.paths.ingest,
-        diffID,
-        work.signal,
-        () => job !== undefined && tell(job, 'waiting', 0),
-      ),
+      await lockLayer(context.paths.ingest, diffID, work.signal, () => job !== undefined && tell(job, 'waiting', 0)),
     );
   }
-  const left = queue.filter((entry) => !take(entry));
+  const left = await context.lock.shared(work.signal, () => {
+    session.keep({
+      layers: [...byDiffID.keys()].filter((id) => id !== undefined && context.meta.layer(id) !== undefined) as DiffID[],
+    });
+    return queue.filter((entry) => !take(entry));
+  });
   const failures: unknown[] = [];
   const worker = async (): Promise<void> => {
     for (let next = left.shift(); next !== undefined && failures.length === 0; next = left.shift()) {

@@ -11,6 +11,7 @@ import type { InflateThreads } from '../inflate/thread.js';
 import { unpackLayer, type UnpackedLayer } from '../layer-unpack.js';
 import type { LayerRecord } from '../meta.js';
 import type { ObjectWriter } from '../objects.js';
+import type { Session } from '../session.js';
 import type { SourceLayer } from '../source/source.js';
 import { BlobIntake, cloneBlob, readFileStream } from './intake.js';
 
@@ -31,8 +32,8 @@ export interface ReadLayer {
 /** What layers of one import share. */
 export interface LayerWork {
   readonly context: StoreContext;
-  /** The session's folder. */
-  readonly folder: string;
+  /** New files go to its folder; it keeps the layers that were found to be there. */
+  readonly session: Session;
   readonly objects: ObjectWriter;
   readonly threads: InflateThreads;
   readonly maxSize: number | undefined;
@@ -69,7 +70,7 @@ export async function readLayer(
   number: number,
   onBytes: (bytes: number) => void,
 ): Promise<ReadLayer> {
-  const blobFile = join(work.folder, `blob-${number}`);
+  const blobFile = join(work.session.folder, `blob-${number}`);
   const declared = layer.mediaType === undefined ? undefined : layerCompression(layer.mediaType);
   const cloned = layer.file !== undefined && declared !== 'none' && cloneBlob(layer.file, blobFile);
   const intake = new BlobIntake(cloned ? readFileStream(blobFile) : layer.open(), {
@@ -85,7 +86,7 @@ export async function readLayer(
     const kept = compression !== 'none';
     if (kept && !cloned) await intake.keep(blobFile);
     const tar = new Inflated(intake, compression, layer.what, work.threads);
-    const known = layer.diffID === undefined ? undefined : work.context.meta.layer(layer.diffID);
+    const known = layer.diffID === undefined ? undefined : await keepLayer(work, layer.diffID);
     const content = await decoded(intake, async () =>
       known === undefined ? unpack(work, tar, number) : { ...(await hashOnly(tar, work.signal)), record: known },
     );
@@ -107,6 +108,15 @@ export async function readLayer(
   }
 }
 
+/** The record of a layer that the store has, and will have as long as the session lives. */
+function keepLayer({ context, session, signal }: LayerWork, diffID: DiffID): Promise<LayerRecord | undefined> {
+  return context.lock.shared(signal, () => {
+    const record = context.meta.layer(diffID);
+    if (record !== undefined) session.keep({ layers: [diffID] });
+    return record;
+  });
+}
+
 /** What was read so far may be wrong because the blob is: then that is what to say. */
 async function decoded<T>(intake: BlobIntake, read: () => Promise<T>): Promise<T> {
   try {
@@ -122,7 +132,7 @@ async function unpack(
   tar: Inflated,
   number: number,
 ): Promise<{ diffID: DiffID; record: LayerRecord; folder: string; unpacked: UnpackedLayer }> {
-  const folder = join(work.folder, `layer-${number}`);
+  const folder = join(work.session.folder, `layer-${number}`);
   mkdirSync(folder, { mode: 0o700 });
   const unpacked = await unpackLayer(tar, folder, work.objects, work.context.xxhash, {
     ...(work.maxSize === undefined ? {} : { maxSize: work.maxSize }),

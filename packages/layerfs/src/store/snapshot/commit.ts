@@ -71,8 +71,12 @@ export async function commitSnapshot(
   const notes: string[] = [];
   const result = await importSource(
     context,
-    () => {
-      const { id, image } = snapshotRecord(context.meta, name);
+    async (session) => {
+      const { id, image } = await context.lock.shared(options.signal, () => {
+        const record = snapshotRecord(context.meta, name);
+        session.keep({ snapshots: [name] });
+        return record;
+      });
       const upper = join(context.paths.snapshot(id), 'upper');
       const layers = [
         ...image.layers.map(baseLayer),
@@ -89,7 +93,7 @@ export async function commitSnapshot(
         }
         return documents(context, image, found, options);
       };
-      return Promise.resolve({ format: 'folder', images: [{ names, layers, complete }], notes });
+      return { format: 'folder', images: [{ names, layers, complete }], notes };
     },
     options,
   );
@@ -128,7 +132,8 @@ async function* changes(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const diffIDs = image.layers.map(({ diffID }) => diffID);
-  const { tree, unmap } = openTree(ensureChain(context, image.chainID, diffIDs), context.xxhash);
+  const chain = await context.lock.shared(signal, () => ensureChain(context, image.chainID, diffIDs));
+  const { tree, unmap } = openTree(chain, context.xxhash);
   try {
     const upper = openUpper(folder);
     try {

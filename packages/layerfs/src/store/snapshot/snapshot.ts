@@ -1,6 +1,6 @@
 /** Writable snapshots of images: what is known of them, and how they come and go. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fchmodSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { AT, ErrnoError, LOCK, fchownat, setXattr, tryFlock, utimensat } from '@layerfs/linux';
 import type { ChainID, Digest, DiffID } from '../../core/digest.js';
@@ -13,8 +13,8 @@ import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
 import { findImage } from '../image/lookup.js';
 import { readPins, type Pin } from '../image/pins.js';
-import { collect } from '../image/remove.js';
-import { sweepLocked } from '../import/sweep.js';
+import { collectNow, type GcProgress } from '../gc/gc.js';
+import { markReachable, reasonText } from '../gc/marks.js';
 import type { ImageRecord, Meta, SnapshotRecord } from '../meta.js';
 import type { StorePaths } from '../paths.js';
 import { ensureChain, openTree } from '../trees.js';
@@ -114,31 +114,38 @@ export function snapshotRecord(meta: Meta, name: string): SnapshotRecord {
 }
 
 /**
- * Removes a snapshot with all changes in it, and what only it still needed of its image. The caller holds the store's
- * exclusive lock.
- * @throws LayerfsError not-found; failed-precondition while it is mounted
+ * Removes a snapshot with all changes in it, and what only it still needed of its image.
+ * @throws LayerfsError not-found; failed-precondition while it is mounted, leased, or being committed
  */
-export function removeSnapshot(context: StoreContext, name: string): RemoveSnapshotResult {
+export async function removeSnapshot(
+  context: StoreContext,
+  name: string,
+  options: { readonly onProgress?: (event: GcProgress) => void; readonly signal?: AbortSignal },
+): Promise<RemoveSnapshotResult> {
+  await context.lock.exclusive(options.signal, () => takeAway(context, name));
+  const { objects } = await collectNow(context, options);
+  return { name, freedBytes: objects.contentBytes, freedObjects: objects.count };
+}
+
+/** The record, then the folder. The caller holds the store's lock exclusively. */
+function takeAway(context: StoreContext, name: string): void {
   const { meta, paths } = context;
   const { id } = snapshotRecord(meta, name);
-  sweepLocked(context);
-  const pins = readPins(paths);
-  const mounted = mountpointsOf(pins, name);
-  if (mounted.length > 0) {
+  const [needed] = markReachable(context).snapshots.get(name) ?? [];
+  if (needed !== undefined) {
     throw new LayerfsError(
       'failed-precondition',
-      `snapshot ${name} is mounted at ${mounted.join(', ')}: unmount it first`,
+      `snapshot ${name} is in use (${reasonText(needed)}): ${needed.by === 'mount' ? 'unmount it' : 'end that'} first`,
     );
   }
   const work = lockWork(join(paths.snapshot(id), 'work'), name);
   try {
     meta.transaction((writer) => writer.removeSnapshot(name));
-    removeFolder(paths.snapshot(id));
+    // A large one is deleted later: by whoever collects, as folders without a record.
+    renameSync(paths.snapshot(id), join(paths.trash, `snapshot-${id}`));
   } finally {
     if (work !== undefined) closeSync(work);
   }
-  const freed = collect(context, pins);
-  return { name, freedBytes: freed.bytes, freedObjects: freed.objects };
 }
 
 /** Whoever writes to an upper folder has its work folder locked, also one that is in no registry of mounts. */

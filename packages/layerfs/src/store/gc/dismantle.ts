@@ -1,0 +1,117 @@
+/** A layer goes: its record first, then its objects in batches, then its files. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DiffID } from '../../core/digest.js';
+import { LayerfsError } from '../../core/error.js';
+import type { StoreContext } from '../context.js';
+import { checkAborted, isErrno } from '../errors.js';
+import { ObjectList } from '../object-list.js';
+import type { Disagreement } from './counts.js';
+import type { Reach } from './reach.js';
+import { discardObjects, trashedLayer } from './trash.js';
+
+/** What was freed so far. */
+export interface Freed {
+  /** Objects, the bytes of their content, and what they took on the disk. */
+  objects: number;
+  bytes: number;
+  diskBytes: number;
+  /** Objects whose count was too low: they are kept, with the right count. */
+  readonly disagreements: Disagreement[];
+  /** Called as objects go. */
+  readonly onFreed?: () => void;
+}
+
+/** How long the store is held for one batch, in milliseconds, as far as that can be foreseen. */
+const HOLD = 20;
+const FIRST_BATCH = 256;
+const LARGEST_BATCH = 16384;
+
+/**
+ * The object list of a layer in the trash; undefined where it has none, or half of one: whoever left it got no further, and
+ * had published nothing.
+ */
+export function trashedObjects({ paths, xxhash }: StoreContext, diffID: DiffID): ObjectList | undefined {
+  try {
+    return ObjectList.read(join(trashedLayer(paths, diffID), 'objects'), xxhash);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || (error instanceof LayerfsError && error.code === 'corrupt')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Deals with the objects of a layer in the trash, and deletes it. The caller holds the collector's lock. Where its removal is
+ * recorded, its objects are counted down; of others, those go that have no count. May be interrupted at any point, and begun
+ * again.
+ */
+export async function dismantle(
+  context: StoreContext,
+  diffID: DiffID,
+  reach: Reach,
+  freed: Freed,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const list = trashedObjects(context, diffID);
+  const count = list?.count ?? 0;
+  // Of those that were counted down before, some may not have been deleted: all are looked at.
+  for (let next = 0, size = FIRST_BATCH; list !== undefined && next < count;) {
+    checkAborted(signal);
+    const end = Math.min(next + size, count);
+    const took = await context.lock.exclusive(signal, () => {
+      const began = performance.now();
+      batch(context, diffID, list, next, end, reach, freed);
+      return performance.now() - began;
+    });
+    next = end;
+    size = Math.max(16, Math.min(LARGEST_BATCH, Math.round(size * Math.min(4, HOLD / Math.max(took, 0.1)))));
+    freed.onFreed?.();
+  }
+  await rm(trashedLayer(context.paths, diffID), { recursive: true, force: true });
+  if (context.meta.removal(diffID) !== undefined) {
+    context.meta.transaction((writer) => writer.setRemoval(diffID, undefined));
+  }
+}
+
+/** Objects `start` to `end` of the list. The caller holds the store's lock exclusively. */
+function batch(
+  { meta, paths }: StoreContext,
+  diffID: DiffID,
+  list: ObjectList,
+  start: number,
+  end: number,
+  reach: Reach,
+  freed: Freed,
+): void {
+  reach.update();
+  const free: number[] = [];
+  const deletion = meta.transaction((writer) => {
+    const removal = meta.removal(diffID);
+    for (let i = start; i < end; i++) {
+      const key = list.digest(i);
+      const counted = meta.objectCount(key);
+      const left = counted - (removal !== undefined && i >= removal.next && counted > 0 ? 1 : 0);
+      if (left > 0) {
+        if (left !== counted) writer.setObject(key, left, list.size(i));
+        continue;
+      }
+      const listed = reach.listed(key);
+      if (listed > 0) {
+        freed.disagreements.push({ object: list.hex(i), counted: left, listed });
+        writer.setObject(key, listed, list.size(i));
+        continue;
+      }
+      if (counted > 0) writer.setObject(key, 0, 0);
+      free.push(i);
+    }
+    if (removal !== undefined && end > removal.next) writer.setRemoval(diffID, { next: end });
+    return free.length === 0 ? 0 : writer.countDeletion();
+  });
+  freed.diskBytes += discardObjects(
+    paths,
+    free.map((i) => list.hex(i)),
+    deletion,
+  );
+  freed.objects += free.length;
+  for (const i of free) freed.bytes += list.size(i);
+}

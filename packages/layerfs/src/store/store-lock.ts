@@ -1,0 +1,70 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { LayerfsError } from '../core/error.js';
+import { lockFile, tryLockFile, type FileLock } from './locks.js';
+import type { StorePaths } from './paths.js';
+
+/** So long somebody who wants the store alone lets newcomers go first, in milliseconds. */
+const PATIENCE = 250;
+
+/**
+ * The store's lock. Held shared for a moment by whoever finds something and takes hold of it, or publishes something and
+ * records it; exclusively for a moment by whoever takes something away. Nobody holds it for long work: for that there are
+ * sessions (session.ts) and leases.
+ */
+export class StoreLock {
+  readonly #paths: StorePaths;
+  readonly #refresh: () => void;
+  readonly #held = new AsyncLocalStorage<'shared' | 'exclusive'>();
+
+  /** @param refresh called once the lock is had: what was read before may be old */
+  constructor(paths: StorePaths, refresh: () => void) {
+    this.#paths = paths;
+    this.#refresh = refresh;
+  }
+
+  /** Runs something while nothing is taken away. Within itself it does not wait again. */
+  async shared<T>(signal: AbortSignal | undefined, action: () => Promise<T> | T): Promise<T> {
+    if (this.#held.getStore() !== undefined) return action();
+    // Newcomers wait at the gate while somebody has waited too long for the store alone.
+    const gate = await lockFile(this.#paths.gate, 'shared', signal);
+    let lock: FileLock;
+    try {
+      lock = await lockFile(this.#paths.lock, 'shared', signal);
+    } finally {
+      gate.release();
+    }
+    return this.#run('shared', lock, action);
+  }
+
+  /** Runs something short while nobody else finds, publishes or takes away anything. */
+  async exclusive<T>(signal: AbortSignal | undefined, action: () => Promise<T> | T): Promise<T> {
+    if (this.#held.getStore() !== undefined) throw new LayerfsError('internal', 'the store is held already');
+    return this.#run('exclusive', await this.#alone(signal), action);
+  }
+
+  /** As {@link exclusive}, but gives undefined at once when somebody is in the way. */
+  async tryExclusive<T>(action: () => Promise<T> | T): Promise<T | undefined> {
+    const lock = this.#held.getStore() === undefined ? tryLockFile(this.#paths.lock, 'exclusive') : undefined;
+    return lock === undefined ? undefined : this.#run('exclusive', lock, action);
+  }
+
+  async #alone(signal: AbortSignal | undefined): Promise<FileLock> {
+    const lock = await lockFile(this.#paths.lock, 'exclusive', signal, PATIENCE);
+    if (lock !== undefined) return lock;
+    const gate = await lockFile(this.#paths.gate, 'exclusive', signal);
+    try {
+      return await lockFile(this.#paths.lock, 'exclusive', signal);
+    } finally {
+      gate.release();
+    }
+  }
+
+  async #run<T>(mode: 'shared' | 'exclusive', lock: FileLock, action: () => Promise<T> | T): Promise<T> {
+    try {
+      this.#refresh();
+      return await this.#held.run(mode, async () => action());
+    } finally {
+      lock.release();
+    }
+  }
+}
