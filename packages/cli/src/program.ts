@@ -298,7 +298,10 @@ Examples:
     'free what nothing refers to',
     () => 'collect garbage',
     () => import('./commands/image/gc.js'),
-  ).addOption(json());
+  )
+    .option('--dry-run', 'only say what would go')
+    .option('--why', 'also say why each thing stays')
+    .addOption(json());
   return program;
 }
 

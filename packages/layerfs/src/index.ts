@@ -29,7 +29,7 @@ export type { GcOptions, GcProgress, GcResult } from './store/gc/gc.js';
 export type { Tally } from './store/gc/collect.js';
 export type { Disagreement } from './store/gc/counts.js';
 export type { KeptThing } from './store/gc/kept.js';
-export type { Reason } from './store/gc/marks.js';
+export { reasonText, type Reason } from './store/gc/marks.js';
 export type { Lease, LeaseOptions, Leases } from './store/gc/leases.js';
 export type { CommitOptions, CommitResult } from './store/snapshot/commit.js';
 export type { Freeze, RemoveSnapshotResult, Snapshot } from './store/snapshot/snapshot.js';

@@ -25,6 +25,8 @@ export interface ImageInfo {
   readonly created?: string;
   /** When it came into this store, ISO 8601. */
   readonly imported: string;
+  /** When it was last mounted, exported, checked out, read, made a snapshot of or imported; ISO 8601, to the hour. */
+  readonly lastUsed: string;
   /** Content of all files of all layers. */
   readonly size: number;
   readonly layers: number;
@@ -103,9 +105,16 @@ export function infoOf(meta: Meta, record: ImageRecord): Omit<ImageInfo, 'name'>
     platform: record.platform,
     ...(record.created === undefined ? {} : { created: record.created }),
     imported: record.imported,
+    lastUsed: lastUsed(meta, record),
     size: record.layers.reduce((sum, { diffID }) => sum + (meta.layer(diffID)?.contentSize ?? 0), 0),
     layers: record.layers.length,
   };
+}
+
+/** When an image was last used, ISO 8601. */
+export function lastUsed(meta: Meta, record: ImageRecord): string {
+  const time = meta.lastUsed(record.digest);
+  return time === undefined ? record.imported : new Date(time).toISOString();
 }
 
 /** Everything about an image. @throws LayerfsError corrupt when the store's own files are damaged */

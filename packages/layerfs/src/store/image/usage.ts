@@ -1,8 +1,8 @@
-import { lstatSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest, DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
-import { isErrno } from '../errors.js';
+import { folderUsage } from '../gc/disk-usage.js';
 import { ObjectList } from '../object-list.js';
 import { namesOf } from './info.js';
 
@@ -109,40 +109,6 @@ export function storeUsage(context: StoreContext): Usage {
       return { name, ref, ...folderUsage(join(paths.snapshot(id), 'upper')) };
     }),
   };
-}
-
-/** What a folder takes; files with several names count once. */
-function folderUsage(root: string): { bytes: number; entries: number } {
-  const linked = new Set<bigint>();
-  let blocks = 0n;
-  let entries = 0;
-  const left = [Buffer.from(root)];
-  for (let folder = left.pop(); folder !== undefined; folder = left.pop()) {
-    for (const name of namesOfFolder(folder)) {
-      const path = Buffer.concat([folder, SLASH, name]);
-      const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-      // It may be mounted, and in use.
-      if (stats === undefined) continue;
-      entries++;
-      if (stats.isDirectory()) left.push(path);
-      else if (stats.nlink > 1n && linked.has(stats.ino)) continue;
-      else if (stats.nlink > 1n) linked.add(stats.ino);
-      blocks += stats.blocks;
-    }
-  }
-  return { bytes: Number(blocks) * 512, entries };
-}
-
-const SLASH = Buffer.from('/');
-
-function namesOfFolder(folder: Buffer): Buffer[] {
-  try {
-    return readdirSync(folder, { encoding: 'buffer' });
-  } catch (error) {
-    // Gone since it was listed, or a folder of another mode in a store without root.
-    if (isErrno(error, 'ENOENT', 'EACCES')) return [];
-    throw error;
-  }
 }
 
 function blobUsage(folder: string): { count: number; bytes: number } {
