@@ -29,10 +29,11 @@ describe.skipIf(reason !== undefined)('writable mounts and bad input', () => {
   const place = new UnionPlace();
   const children: ChildProcess[] = [];
   let lower = '';
-  const tmpfs = join(place.folder, 'tmpfs');
+  let tmpfs = '';
 
   beforeAll(async () => {
     // All of it in memory: xattrs may be large there.
+    tmpfs = join(place.folder, 'tmpfs');
     mkdirSync(tmpfs);
     await sh('mount -t tmpfs -o size=300m tmpfs "$1"', [tmpfs]);
     lower = join(tmpfs, 'lower');

@@ -42,13 +42,16 @@ function random(seed: number): () => number {
 
 describe.skipIf(reason !== undefined || noLoop)('a killed server', () => {
   const place = new UnionPlace({ disk: true });
-  const disk = join(place.folder, 'disk');
-  const env = { LAYERFS_ROOT: join(disk, 'store') };
-  const checkout = join(disk, 'lower');
+  let disk = '';
+  let env: Record<string, string> = {};
+  let checkout = '';
   let mountpoint = '';
   const ok = (...args: string[]): Promise<string> => place.ok(args, { env });
 
   beforeAll(async () => {
+    disk = join(place.folder, 'disk');
+    env = { LAYERFS_ROOT: join(disk, 'store') };
+    checkout = join(disk, 'lower');
     await loopDisk(join(place.folder, 'disk.img'), disk, '4G');
     const files = (folder: string, count: number, prefix: string, size: number) => [
       { name: `${folder}/` },
@@ -184,12 +187,14 @@ if (noTrace !== undefined) console.warn(`skipped: killed at each step: ${noTrace
 
 describe.skipIf(noTrace !== undefined)('a server that is killed at each step of one change', () => {
   const place = new UnionPlace();
-  const tmpfs = join(place.folder, 'tmpfs');
+  let tmpfs = '';
   const at = (name: string): string => join(tmpfs, name);
-  const mountpoint = place.newFolder('mnt');
+  let mountpoint = '';
   const WHEN: Excuse = { reason: 'a folder may have been touched', matches: ({ field }) => field === 'mtime' };
 
   beforeAll(async () => {
+    mountpoint = place.newFolder('mnt');
+    tmpfs = join(place.folder, 'tmpfs');
     mkdirSync(tmpfs);
     await sh('mount -t tmpfs -o size=100m tmpfs "$1"', [tmpfs]);
     const script = `cd "$1"; mkdir lower merged; cd lower; mkdir -p dir/sub other/sub empty; for i in a b; do echo $i > $i; echo $i > dir/$i; echo $i > dir/sub/$i; done

@@ -7,16 +7,26 @@ import { mountsBelow } from './store-listing.js';
 import { run } from '../images/oci.js';
 
 export class Workplace {
-  readonly folder: string;
-  readonly root: string;
-  readonly env: Record<string, string>;
+  readonly #disk: boolean;
+  #folder: string | undefined;
   #mounts = 0;
 
   /** `disk`: on a real disk, also where there is memory enough. */
   constructor(options: { disk?: boolean } = {}) {
-    this.folder = scratchFolder('layerfs-test-', options.disk);
-    this.root = join(this.folder, 'store');
-    this.env = { LAYERFS_ROOT: this.root };
+    this.#disk = options.disk === true;
+  }
+
+  /** Made when it is first asked for: nobody would remove that of tests that are skipped. */
+  get folder(): string {
+    return (this.#folder ??= scratchFolder('layerfs-test-', this.#disk));
+  }
+
+  get root(): string {
+    return join(this.folder, 'store');
+  }
+
+  get env(): Record<string, string> {
+    return { LAYERFS_ROOT: this.root };
   }
 
   /** Runs a command on this store; it must succeed. */
@@ -49,6 +59,7 @@ export class Workplace {
 
   /** Unmounts what is left, also after a failed test, and removes everything. */
   async remove(): Promise<void> {
+    if (this.#folder === undefined) return;
     for (const mountpoint of mountsBelow(this.folder).toReversed()) {
       const { code } = await this.try(['unmount', '--lazy', mountpoint]);
       if (code !== 0) await run('umount', ['-l', mountpoint]);
