@@ -7,13 +7,13 @@ import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { compareFolders, judge, report, type Excuse } from './compare/compare.js';
-import { snapshot } from './compare/snapshot.js';
+import type { Excuse } from './compare/compare.js';
 import { ImageUnavailable, testImage } from './images/index.js';
 import { noise } from './images/odd-lower.js';
 import { tarOf } from './images/tar.js';
 import { missing, need } from './support/needs.js';
 import { python, sh, UnionPlace } from './support/union-place.js';
+import { expectSame, expectSameAfterRemount } from './support/union-same.js';
 import { CONTENT_STRESS, READ_WHILE_REWRITTEN, SQLITE_LOAD } from './support/union-stress.js';
 
 const MINUTES = 60_000;
@@ -27,12 +27,6 @@ const reason = missing('root', 'fuse', 'python3', 'getfattr');
 if (reason !== undefined) console.warn(`skipped: work in writable mounts: ${reason}`);
 
 const WHEN_WRITTEN: Excuse = { reason: 'written at another time', matches: ({ field }) => field === 'mtime' };
-
-async function expectSame(mounted: string, plain: string, excuses: Excuse[] = []): Promise<void> {
-  const { unexplained, paths } = await compareFolders(mounted, plain, excuses);
-  expect(report(unexplained, ['mounted', 'plain'])).toBe('');
-  expect(paths).toBeGreaterThan(1);
-}
 
 describe.skipIf(reason !== undefined)('work in a writable mount', () => {
   const place = new UnionPlace();
@@ -270,14 +264,7 @@ describe.skipIf(reason !== undefined)('work in a writable mount', () => {
 
     test('mounted again it is the same', { timeout: 5 * MINUTES }, async (context) => {
       ready(context);
-      const list = `cd "$1"; find . -printf '%p %y %m %U %G %n %s %T@ %l\\n' | grep -av '^[^ ]* d ' | sort; find . -type d -printf '%p %m %U %G %n %T@\\n' | sort`;
-      const listed = new Set((await sh(list, [root])).split('\n'));
-      const before = await snapshot(root);
-      await place.unmount(root);
-      await place.rw('debian', 'root', ['--suid', '--dev'], root);
-      const { unexplained } = judge(before, await snapshot(root));
-      expect(report(unexplained, ['before', 'after'])).toBe('');
-      expect((await sh(list, [root])).split('\n').filter((line) => !listed.has(line))).toEqual([]);
+      await expectSameAfterRemount(place, root, ['debian', 'root', '--suid', '--dev']);
       await place.unmount(root);
     });
   });

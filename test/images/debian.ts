@@ -72,16 +72,21 @@ function bootstrap(say: (text: string) => void): Promise<string> {
   });
 }
 
-// In a mount namespace of its own, so that nothing stays mounted however it ends.
+/** Runs a script as root of `folder`, with the network's names; in a mount namespace of its own, so that nothing stays mounted however it ends. */
+async function inChroot(folder: string, script: string): Promise<void> {
+  const enter = `
+    mount -t proc proc "$1/proc"
+    if test -e "$1/etc/resolv.conf"; then mount --bind /etc/resolv.conf "$1/etc/resolv.conf"; fi
+    exec chroot "$1" /bin/sh -ec "$2"`;
+  const args = ['--mount', '--propagation', 'private', 'sh', '-ec', enter, 'enter', folder, script];
+  await runLogged('unshare', args);
+}
+
 const INSTALL = `
-mount -t proc proc "$1/proc"
-if test -e "$1/etc/resolv.conf"; then mount --bind /etc/resolv.conf "$1/etc/resolv.conf"; fi
-chroot "$1" /bin/sh -ec '
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q
   apt-get install -qy --no-install-recommends python3-minimal libcap2-bin iputils-ping
-  rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log'
-`;
+  rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log`;
 
 /** Layer 2: the difference after installing python3-minimal and iputils-ping (its ping has a file capability). */
 export function debianPackages(base: string, say: (text: string) => void): Promise<string> {
@@ -96,22 +101,56 @@ export function debianPackages(base: string, say: (text: string) => void): Promi
       await run('umoci', ['new', '--image', `${layout}:a`]);
       await run('umoci', ['raw', 'add-layer', '--image', `${layout}:a`, base]);
       await run('umoci', ['unpack', '--image', `${layout}:a`, bundle]);
-      await runLogged('unshare', [
-        '--mount',
-        '--propagation',
-        'private',
-        'sh',
-        '-ec',
-        INSTALL,
-        'install',
-        join(bundle, 'rootfs'),
-      ]);
+      await inChroot(join(bundle, 'rootfs'), INSTALL);
       await run('umoci', ['repack', '--image', `${layout}:b`, bundle]);
       const { stdout } = await run('umoci', ['stat', '--image', `${layout}:b`, '--json']);
       const { history } = JSON.parse(stdout) as { history: { layer: { digest: string } | null }[] };
       const digest = history.findLast((line) => line.layer !== null)!.layer!.digest;
       const blob = join(layout, 'blobs', digest.replace(':', '/'));
       await pipeline(createReadStream(blob), createGunzip(), createWriteStream(path));
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+  });
+}
+
+/** Packages that the image lacks: they bring maintainer scripts, triggers, a group, a set-group-ID program and a shared library. */
+export const NEW_PACKAGES = ['ca-certificates', 'cron', 'logrotate'];
+/** The image's last layer deletes what maintainer scripts need most. */
+export const BROKEN_PACKAGE = 'perl-base';
+
+// Sizes and digests are what apt wants to know beside what each package says of itself.
+const DOWNLOAD = `
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  apt-get install -qy --no-install-recommends --download-only --reinstall ${[BROKEN_PACKAGE, ...NEW_PACKAGES].join(' ')}
+  cd /var/cache/apt/archives
+  for deb in *.deb; do
+    dpkg-deb -f "$deb"
+    echo "Filename: ./$deb"
+    echo "Size: $(stat -c %s "$deb")"
+    echo "SHA256: $(sha256sum "$deb" | cut -d ' ' -f 1)"
+    echo
+  done > Packages`;
+
+/** A flat apt repository (`deb [trusted=yes] copy:FOLDER ./`) of these packages and of what they need in the image. */
+export async function debianRepository(say: (text: string) => void = () => {}): Promise<string> {
+  const base = await debianBase(say);
+  const packages = await debianPackages(base, say);
+  return cached('debian/repository', async (path) => {
+    needRoot();
+    say(`debian: apt-get download of ${NEW_PACKAGES.join(', ')} (about 10 s)`);
+    const work = await mkdtemp(join(tmpdir(), 'layerfs-debian-'));
+    try {
+      for (const tar of [base, packages]) await run('tar', ['-x', '-p', '--numeric-owner', '-C', work, '-f', tar]);
+      await inChroot(work, DOWNLOAD);
+      await run('sh', [
+        '-ec',
+        'mkdir "$2"; cd "$1/var/cache/apt/archives"; cp *.deb Packages "$2"; chmod -R a+rX "$2"',
+        'copy',
+        work,
+        path,
+      ]);
     } finally {
       await rm(work, { recursive: true, force: true });
     }

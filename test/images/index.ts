@@ -15,7 +15,7 @@ import { oddUpper } from './odd-upper.js';
 import { SYNTHETIC } from './synthetic.js';
 import { tarEntry, tarOf } from './tar.js';
 
-export { ImageUnavailable } from './debian.js';
+export { BROKEN_PACKAGE, debianRepository, ImageUnavailable, NEW_PACKAGES } from './debian.js';
 
 export const IMAGE_NAMES = ['mini', 'debian', 'layers128', 'million', 'bigfile', 'bench'] as const;
 export type ImageName = (typeof IMAGE_NAMES)[number];
