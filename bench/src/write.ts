@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { openArea, type Area } from './area.js';
 import { compare, type Figure, type Subject } from './harness.js';
 import { layerBlobs, testImage, unpackLowers } from './image.js';
-import { LAYERFS, has, missing, run, time } from './programs.js';
+import { LAYERFS, TOP, has, missing, run, time } from './programs.js';
 
 /** A writable mount of the same lowers; each has a fresh upper. */
 interface Peer {
@@ -46,6 +46,11 @@ export async function benchWrite(quick: boolean): Promise<Figure[]> {
       figures.push(...(await measure(area, work, peers(area, store, 'base', lowers), rounds)));
     const append = { name: 'append to a 1 GiB lower file', command: 'echo more >> large' };
     figures.push(...(await measure(area, append, peers(area, store, 'large', [large]), Math.min(rounds, 3))));
+    if (has('npm')) {
+      // What npm takes in a folder is the most that can be had: it is busy with itself for most of the time.
+      const all = [...peers(area, store, 'base', lowers), plainFolder(area)];
+      figures.push(...(await measure(area, npmInstall(area), all, Math.min(rounds, 3))));
+    } else console.log(missing('npm'));
     return figures;
   } finally {
     area.release();
@@ -83,6 +88,29 @@ db.execute('create table t (a integer primary key, b text)')
     },
   );
   return list;
+}
+
+/** Some hundred real packages out of npm's cache, as the tests install them. */
+function npmInstall(area: Area): Work {
+  const folder = area.make('npm');
+  const prepared = JSON.parse(run(process.execPath, join(TOP, 'test/dist/npm/prepare.js'), folder)) as {
+    packages: number;
+    command: string;
+  };
+  return {
+    name: `npm install of ${prepared.packages} packages`,
+    before: `cp -r ${folder}/project new`,
+    command: `cd new && ${prepared.command}`,
+  };
+}
+
+/** No union at all. */
+function plainFolder(area: Area): Peer {
+  return {
+    name: 'plain folder',
+    mount: (mountpoint) => void run('mount', '--bind', area.make('plain'), mountpoint),
+    unmount: (mountpoint) => void run('umount', mountpoint),
+  };
 }
 
 function peers(area: Area, store: string, image: string, lowers: readonly string[]): Peer[] {
