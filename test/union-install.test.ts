@@ -13,7 +13,7 @@ import { makeProject, npmIn } from './npm/project.js';
 import { startRegistry, type Registry } from './npm/registry.js';
 import { missing } from './support/needs.js';
 import { sh, UnionPlace } from './support/union-place.js';
-import { expectSame, expectSameAfterRemount, writtenSince } from './support/union-same.js';
+import { expectSaidInBoth, expectSame, expectSameAfterRemount, writtenSince } from './support/union-same.js';
 
 const MINUTES = 60_000;
 
@@ -64,8 +64,8 @@ describe.skipIf(reason !== undefined)('apt-get in a chroot', () => {
   function inside(root: string, script: string): Promise<string> {
     const enter = `exec unshare --mount --net --propagation private sh -euc '
       mount -t proc proc "$1/proc"; mount --bind "$2" "$1/mnt"; mount -o remount,bind,ro "$1/mnt"
-      exec chroot "$1" sh -euc "$3"' sh "$1" "$2" "$3" 2>&1`;
-    const settings = `export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
+      exec env -i LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$1" sh -euc "$3"' sh "$1" "$2" "$3" 2>&1`;
+    const settings = `
       apt_get() {
         apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" > /root/said || { cat /root/said; exit 1; }
         sed '/^Fetched/d' /root/said; rm /root/said
@@ -73,11 +73,8 @@ describe.skipIf(reason !== undefined)('apt-get in a chroot', () => {
     return sh(enter, [root, repository, `${settings}\n${script}`], { seconds: 200 });
   }
 
-  async function inBoth(script: string): Promise<string> {
-    const [ours, theirs] = await Promise.all([mounted, plain].map((root) => inside(root, script)));
-    expect(ours).toBe(theirs);
-    return ours;
-  }
+  const inBoth = (script: string): Promise<string> =>
+    expectSaidInBoth([mounted, plain], (root) => inside(root, script));
 
   test('install: dependencies, maintainer scripts, triggers', { timeout: 8 * MINUTES }, async (context) => {
     if (unavailable !== undefined) context.skip(unavailable);
@@ -160,11 +157,8 @@ describe.skipIf(noNpm !== undefined)('npm', () => {
     return sh(`${npm}\n${script}`, [], { cwd: join(root, 'project'), seconds: 200 });
   }
 
-  async function inBoth(script: string): Promise<string> {
-    const [ours, theirs] = await Promise.all([mounted, plain].map((root) => inside(root, script)));
-    expect(ours).toBe(theirs);
-    return ours;
-  }
+  const inBoth = (script: string): Promise<string> =>
+    expectSaidInBoth([mounted, plain], (root) => inside(root, script));
 
   test('install, ls, run, uninstall', { timeout: 8 * MINUTES }, async () => {
     const added = await inBoth(`npm install --no-progress | sed 's/ in .*//'`);

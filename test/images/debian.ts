@@ -77,7 +77,7 @@ async function inChroot(folder: string, script: string): Promise<void> {
   const enter = `
     mount -t proc proc "$1/proc"
     if test -e "$1/etc/resolv.conf"; then mount --bind /etc/resolv.conf "$1/etc/resolv.conf"; fi
-    exec chroot "$1" /bin/sh -ec "$2"`;
+    exec env -u TMPDIR chroot "$1" /bin/sh -ec "$2"`;
   const args = ['--mount', '--propagation', 'private', 'sh', '-ec', enter, 'enter', folder, script];
   await runLogged('unshare', args);
 }

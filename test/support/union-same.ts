@@ -11,6 +11,18 @@ export async function expectSame(mounted: string, plain: string, excuses: Excuse
   expect(paths).toBeGreaterThan(1);
 }
 
+/** Does the same in two folders at a time; both say the same, which is returned. */
+export async function expectSaidInBoth(roots: string[], run: (root: string) => Promise<string>): Promise<string> {
+  // Both have ended when one has failed.
+  const said = await Promise.allSettled(roots.map(run));
+  const [ours, theirs] = said.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+  expect(ours).toBe(theirs);
+  return ours;
+}
+
 /** What was written on either side after a moment (milliseconds since 1970) has its own times; all else keeps those that it had. */
 export function writtenSince(moment: number): Excuse {
   // The kernel's clock for files may be some milliseconds behind.
