@@ -37,6 +37,9 @@ export {
 export { ioctl, ioctlInt } from './ioctl.js';
 export { syncfs, syncfsAsync } from './sync.js';
 export { LOCK, flock, hasRecordLock, tryFlock } from './lock.js';
+export { isOpenElsewhere } from './lease.js';
+export { loopDevice, type LoopDevice } from './loop-device.js';
+export { mountDetached } from './filesystem-context.js';
 export { alignedBuffer, MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { eventLoopFd } from './event-loop.js';
 export { POLL, PollSet, eventfd } from './poll.js';
