@@ -247,6 +247,14 @@ Examples:
         rw: true,
       }),
     )
+    .addOption(
+      new Option(
+        '--mount-mode <mode>',
+        'fuse: a process serves it; kernel: EROFS and overlayfs, without a process (root, Linux 6.5); auto: kernel where that works, else fuse',
+      )
+        .choices(['fuse', 'kernel', 'auto'])
+        .default('fuse'),
+    )
     .option('--trace <file>', 'log each request with its duration')
     .option('--passthrough', 'let the kernel read file data itself where it can (default: when files are large)')
     .option('--no-passthrough', 'serve file data from the serving process, and the page cache')
@@ -257,11 +265,12 @@ Examples:
     .addHelpText(
       'after',
       `
-The command returns when the mount is usable and leaves a background process that serves it.
+The command returns when the mount is usable and leaves a background process that serves it, unless the kernel does.
 
 Examples:
   layerfs mount app /mnt
   layerfs mount app /mnt --rw --name work     layerfs snapshots, diff, commit and rm go on from there
+  layerfs mount app /mnt --mount-mode kernel  at full speed of the kernel
   layerfs mount app /mnt --foreground --trace requests.log`,
     );
   command(

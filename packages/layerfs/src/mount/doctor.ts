@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { Check } from './doctor/check.js';
 import { hostChecks } from './doctor/host.js';
+import { tryKernelMount } from './doctor/kernel.js';
 import { tryMount } from './doctor/passthrough.js';
 import { storeChecks } from './doctor/store-root.js';
 import { listMounts } from './registry/mounts.js';
@@ -15,7 +16,7 @@ export function doctor(root: string): Check[] {
   if (checks.some((check) => check.name === '/dev/fuse' && check.ok === true)) {
     checks.push(...tryMount(isWritable(root) ? root : tmpdir()));
   }
-  checks.push(...storeChecks(root), mountsCheck(root));
+  checks.push(tryKernelMount(isWritable(root) ? root : tmpdir()), ...storeChecks(root), mountsCheck(root));
   return checks;
 }
 

@@ -8,12 +8,18 @@ import { processStart } from './registry/registry.js';
  * Holds back all changes of names and attributes through the mount of a snapshot, as `docker commit` pauses a container:
  * requests wait until it is let go of. What a program writes to a file that it has open already goes on. Let go of by
  * calling the result, and when this process dies. Does nothing for a snapshot that is not mounted.
- * @throws LayerfsError failed-precondition when a program serves the mount itself, which cannot be stopped from outside
+ * @throws LayerfsError failed-precondition when a program serves the mount itself, or the kernel, which cannot be stopped from outside
  */
 export function freezeSnapshot(root: string, snapshot: string): Promise<() => Promise<void>> {
   const mount = listMounts(root).find((each) => each.snapshot === snapshot && each.state === 'ready');
   if (mount === undefined) return Promise.resolve(() => Promise.resolve());
-  const { pid, pidStart, mountpoint } = mount;
+  const { pid, pidStart, mountpoint, kernel } = mount;
+  if (kernel !== undefined) {
+    throw new LayerfsError(
+      'failed-precondition',
+      `Snapshot ${snapshot} is mounted on ${mountpoint} by the kernel, which cannot be held meanwhile: unmount it first`,
+    );
+  }
   if (!isServer(pid)) {
     throw new LayerfsError(
       'failed-precondition',

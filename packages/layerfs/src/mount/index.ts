@@ -4,6 +4,7 @@ export { explain, explainMounted, type ExplainSource, type SnapshotEntry } from 
 export type { Explanation, FileType, HiddenEntry, LayerEntry, LayerPlace } from './explain/explanation.js';
 export type { Hiding } from './explain/versions.js';
 export { freezeSnapshot } from './freeze.js';
+export { mountByKernel, type KernelMountOptions, type KernelMountSource } from './kernel/kernel-mount.js';
 export { mount, spawnServer, type Mount } from './mount.js';
 export type { MountOptions, MountSource, MountableImage } from './prepare.js';
 export { BusyError } from './registry/detach.js';

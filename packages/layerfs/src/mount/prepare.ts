@@ -67,6 +67,7 @@ export interface MountOptions {
 
 /**
  * Checks the mount point, cleans what a dead server left on it, and puts a plan together.
+ * @param suits throws for an image that cannot be mounted, before a snapshot is made of it
  * @throws LayerfsError not-found, invalid-argument, already-exists, permission-denied
  */
 export async function planMount(
@@ -74,10 +75,11 @@ export async function planMount(
   ref: string,
   mountpoint: string,
   options: MountOptions,
+  suits?: (image: MountableImage) => Promise<void>,
 ): Promise<ServePlan> {
   // First: a mount that cannot be must not leave a new snapshot behind.
   const place = await freeMountpoint(source.root, mountpoint, ref);
-  const { image, writable } = await mountTarget(source, ref, options);
+  const { image, writable } = await mountTarget(source, ref, options, suits);
   return {
     root: source.root,
     tree: image.path,

@@ -2,9 +2,10 @@ import { setTimeout } from 'node:timers/promises';
 import { LayerfsError } from '../core/error.js';
 import { detach } from './registry/detach.js';
 import { resolveOutside } from './registry/locate.js';
-import { FILESYSTEM_TYPE, listMounts, ourMount } from './registry/mounts.js';
+import { kernelMountLives } from '../store/kernel-mounts.js';
+import { FILESYSTEM_TYPE, kernelMountAt, listMounts, ourMount } from './registry/mounts.js';
 import { mountAt } from './registry/mountinfo.js';
-import { forgetEntry, readRegistry, type MountInfo } from './registry/registry.js';
+import { RegistryEntry, forgetEntry, readRegistry, registryFolder, type MountInfo } from './registry/registry.js';
 
 /** How to unmount. */
 export interface UnmountOptions {
@@ -30,10 +31,25 @@ export async function unmount(root: string, mountpoint: string, options: Unmount
   const found = mounts.findLast((mount) => mount.mountpoint === path);
   if (found === undefined) throw notOurs(path);
   const { state, ...info } = found;
+  if (info.kernel !== undefined) {
+    await unmountByKernel(root, info, options.lazy === true);
+    return info;
+  }
   if (ourMount(path) !== undefined) await detach(path, { lazy: options.lazy === true || state === 'dead' });
   if (state === 'dead') forgetEntry(root, info.id);
   else if (options.lazy !== true) await serverEnd(root, info);
   return info;
+}
+
+/** After a lazy one the entry stays as long as somebody uses the mount: it keeps what it stands on. */
+async function unmountByKernel(root: string, info: MountInfo, lazy: boolean): Promise<void> {
+  if (kernelMountAt(info) !== undefined) await detach(info.mountpoint, { lazy });
+  const { kernel } = info;
+  if (lazy && kernel !== undefined && kernelMountLives(registryFolder(root), info.id, kernel)) {
+    const entry = new RegistryEntry(root, info.id);
+    entry.publish({ ...info, kernel: { ...kernel, detached: true } });
+    entry.release();
+  } else forgetEntry(root, info.id);
 }
 
 async function serverEnd(root: string, info: MountInfo): Promise<void> {

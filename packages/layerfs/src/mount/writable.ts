@@ -23,9 +23,14 @@ export interface MountTarget {
  * The image, and for a writable mount its snapshot: the one of that name, or a new one.
  * @throws LayerfsError not-found; failed-precondition when the snapshot is of another image or mounted already
  */
-export async function mountTarget(source: MountSource, ref: string, options: MountOptions): Promise<MountTarget> {
+export async function mountTarget(
+  source: MountSource,
+  ref: string,
+  options: MountOptions,
+  suits: (image: MountableImage) => Promise<void> = () => Promise.resolve(),
+): Promise<MountTarget> {
   if (options.writable !== true) return { image: await source.tree(ref) };
-  const snapshot = await snapshotFor(source, ref, options.name);
+  const snapshot = await snapshotFor(source, ref, options.name, suits);
   const [mountpoint] = snapshot.mountpoints;
   if (mountpoint !== undefined) {
     throw new LayerfsError('failed-precondition', `Snapshot ${snapshot.name} is already mounted on ${mountpoint}`);
@@ -41,9 +46,17 @@ export async function mountTarget(source: MountSource, ref: string, options: Mou
   };
 }
 
-async function snapshotFor(source: MountSource, ref: string, name: string | undefined): Promise<MountableSnapshot> {
+async function snapshotFor(
+  source: MountSource,
+  ref: string,
+  name: string | undefined,
+  suits: (image: MountableImage) => Promise<void>,
+): Promise<MountableSnapshot> {
   const known = source.snapshots().find((snapshot) => snapshot.name === name);
-  if (known === undefined) return source.createSnapshot(ref, name === undefined ? {} : { name });
+  if (known === undefined) {
+    await suits(await source.tree(ref));
+    return source.createSnapshot(ref, name === undefined ? {} : { name });
+  }
   if (ref === known.ref || ref === known.name) return known;
   const { image } = await source.tree(ref);
   if (image === known.image) return known;

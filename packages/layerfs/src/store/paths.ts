@@ -67,6 +67,11 @@ export class StorePaths {
     return join(this.chainFolder(chainID), 'tree');
   }
 
+  /** The EROFS image of the merged tree. */
+  chainErofs(chainID: ChainID): string {
+    return join(this.chains, digestHex(chainID), 'erofs');
+  }
+
   get meta(): string {
     return join(this.root, 'meta');
   }

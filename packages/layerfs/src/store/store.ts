@@ -10,6 +10,7 @@ import type { Tree } from '../core/tree/tree.js';
 import { layerHistory } from '../core/oci/config.js';
 import { parseImageName } from '../core/oci/reference.js';
 import type { StoreContext } from './context.js';
+import { ensureErofs } from './erofs.js';
 import { storeError } from './errors.js';
 import { loadXxhash } from './hash.js';
 import {
@@ -305,6 +306,14 @@ export class Store {
       const { image, ref } = snapshotRecord(this.#context.meta, name);
       return Promise.resolve(this.#imageTree(image, ref));
     });
+  }
+
+  /**
+   * The EROFS image of a merged tree, made when it is not there yet: what kernel mounts stand on.
+   * @returns its path
+   */
+  erofsImage(image: Pick<ImageTree, 'chainID' | 'diffIDs'>): Promise<string> {
+    return this.shared(() => Promise.resolve(ensureErofs(this.#context, image.chainID, image.diffIDs)));
   }
 
   /** The trees of an image's layers, base first. */

@@ -1,4 +1,4 @@
-import type { GcResult, Tally } from 'layerfs';
+import { listMounts, type GcResult, type Tally } from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { formatBytes, plural, shortDigest } from '../../format.js';
 import { note, print, printJson } from '../../output.js';
@@ -15,6 +15,8 @@ export async function run(options: Options): Promise<void> {
   const signal = interruption();
   const progress = gcProgress(options);
   await withStore(options, async (store) => {
+    // What mounts that are gone have left is no reason to keep anything.
+    listMounts(store.root);
     const result = await store
       .gc({ dryRun: options.dryRun === true, onProgress: progress.event, signal })
       .finally(() => progress.clear());

@@ -1,10 +1,20 @@
-import { mount, spawnServer, type MountInfo, type MountOptions } from 'layerfs';
+import {
+  LayerfsError,
+  mount,
+  mountByKernel,
+  spawnServer,
+  type LayerfsErrorCode,
+  type MountInfo,
+  type MountOptions,
+  type Store,
+} from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { note, print, printJson } from '../../output.js';
 
 interface Options extends GlobalOptions {
   readonly foreground?: boolean;
   readonly verbose?: boolean;
+  readonly mountMode: 'fuse' | 'kernel' | 'auto';
   readonly trace?: string;
   readonly passthrough?: boolean;
   readonly rw?: boolean;
@@ -30,7 +40,18 @@ export async function run(image: string, mountpoint: string, options: Options): 
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     signal,
   };
+  const onlyServed = servedOptions(options);
+  if (options.mountMode === 'kernel' && onlyServed !== undefined) {
+    throw new LayerfsError(
+      'invalid-argument',
+      `${onlyServed} needs a serving process, which --mount-mode kernel has not`,
+    );
+  }
   await withStore(options, async (store) => {
+    if (options.mountMode !== 'fuse' && onlyServed === undefined) {
+      const info = await kernelMount(store, image, mountpoint, mountOptions, options);
+      if (info !== undefined) return report(info, options);
+    }
     if (options.foreground !== true) {
       report(await spawnServer(store, image, mountpoint, mountOptions), options);
       return;
@@ -48,6 +69,34 @@ export async function run(image: string, mountpoint: string, options: Options): 
   });
 }
 
+/** The first option that only a mount with a serving process can have. */
+function servedOptions(options: Options): string | undefined {
+  if (options.foreground === true) return '--foreground';
+  if (options.trace !== undefined) return '--trace';
+  return options.passthrough ? undefined : '--no-passthrough';
+}
+
+/** Codes of what a mount by FUSE may be able to do all the same. */
+const NOT_BY_KERNEL: ReadonlySet<LayerfsErrorCode> = new Set(['unavailable', 'unimplemented', 'permission-denied']);
+
+/** @returns undefined when it cannot be done, and another way will do */
+async function kernelMount(
+  store: Store,
+  image: string,
+  mountpoint: string,
+  mountOptions: MountOptions,
+  options: Options,
+): Promise<MountInfo | undefined> {
+  try {
+    return await mountByKernel(store, image, mountpoint, mountOptions);
+  } catch (error) {
+    const other = options.mountMode === 'auto' && error instanceof LayerfsError && NOT_BY_KERNEL.has(error.code);
+    if (!other) throw error;
+    if (options.verbose === true) note(`not by the kernel: ${error.message}`);
+    return undefined;
+  }
+}
+
 function report(info: MountInfo, options: Options): void {
   if (options.json === true) return printJson(info);
   if (options.quiet === true) return;
@@ -55,6 +104,11 @@ function report(info: MountInfo, options: Options): void {
   print(`${what} is mounted on ${info.mountpoint}`);
   if (options.verbose !== true) return;
   print(`  image        ${info.image}`);
+  if (info.kernel !== undefined) {
+    const backing = info.kernel.backing === 'file' ? 'its file' : 'a loop device';
+    print(`  server       none: the kernel shows an EROFS image from ${backing}, through overlayfs`);
+    return;
+  }
   print(`  server       process ${info.pid}`);
   print(`  mounted by   ${info.transport === 'kernel' ? 'mount(2)' : 'fusermount3'}`);
   print(`  passthrough  ${info.passthrough ? 'yes' : 'no'}: ${info.passthroughReason}`);

@@ -25,7 +25,11 @@ export async function run(options: Options): Promise<void> {
           mount.ref,
           formatAge(mount.since),
           mount.passthrough ? 'yes' : 'no',
-          mount.state === 'ready' ? String(mount.pid) : 'gone: layerfs unmount cleans up',
+          mount.kernel !== undefined
+            ? 'none: kernel'
+            : mount.state === 'ready'
+              ? String(mount.pid)
+              : 'gone: layerfs unmount cleans up',
         ]),
       ]),
     );

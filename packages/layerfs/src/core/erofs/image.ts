@@ -212,7 +212,7 @@ class Parts {
   #used = 0;
 
   *add(part: Uint8Array): Generator<Uint8Array, void> {
-    for (let from = 0; from < part.length; ) {
+    for (let from = 0; from < part.length;) {
       const take = Math.min(part.length - from, WINDOW - this.#used);
       this.#bytes.set(part.subarray(from, from + take), this.#used);
       this.#used += take;

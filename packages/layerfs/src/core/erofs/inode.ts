@@ -1,12 +1,5 @@
 /** One inode of an image: how much room it needs, and its bytes. */
-import {
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFMT,
-  S_IFREG,
-} from '../tree/format.js';
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../tree/format.js';
 import type { Tree } from '../tree/tree.js';
 import type { Epoch } from './epoch.js';
 import {
@@ -64,8 +57,7 @@ export function shapeInode(tree: Tree, ino: number, epoch: Epoch, xattrs: Shared
   const listing = type === S_IFDIR ? new Listing(tree, ino) : undefined;
   const listingShape = listing?.shape();
   const size =
-    listingShape?.size ??
-    (type === S_IFREG ? tree.size(ino) : type === S_IFLNK ? tree.symlinkBytes(ino).length : 0);
+    listingShape?.size ?? (type === S_IFREG ? tree.size(ino) : type === S_IFLNK ? tree.symlinkBytes(ino).length : 0);
   const extended =
     size > 0xffffffff ||
     tree.uid(ino) > 0xffff ||

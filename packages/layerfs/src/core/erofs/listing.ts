@@ -77,8 +77,7 @@ export class Listing {
       const at = offset + (i - from) * DIRENT_SIZE;
       const dirent = this.#dirent(i);
       const length = this.#length(i);
-      const { nid, type } =
-        dirent < 0 ? { nid: i === this.#dot ? self : parent, type: FOLDER_TYPE } : nidOf(dirent);
+      const { nid, type } = dirent < 0 ? { nid: i === this.#dot ? self : parent, type: FOLDER_TYPE } : nidOf(dirent);
       target.setUint32(at + DIRENT.nid, nid, true);
       target.setUint16(at + DIRENT.nameOffset, name, true);
       target.setUint8(at + DIRENT.type, type);

@@ -15,6 +15,7 @@ import {
   XATTR_ID,
   XATTR_NAMES,
   XATTR_PREFIXES,
+  XATTR_SHARED_COUNT,
 } from './format.js';
 
 /** What overlayfs reads; names of the image that begin so are spelled with this twice, which it undoes (Linux 6.7). */
@@ -107,7 +108,7 @@ export class SharedXattrs {
     }
     const count = (at - offset - XATTR_HEAD) / XATTR_ID;
     if (count === 0) return 0;
-    target.setUint8(offset + 4, count);
+    target.setUint8(offset + XATTR_SHARED_COUNT, count);
     return at - offset;
   }
 
@@ -153,7 +154,11 @@ export class SharedXattrs {
       throw unfit(this.#tree, ino, `no extended attribute of a kernel mount can be called ${printable(name)}`);
     }
     if (valueLength > MAX_XATTR_VALUE) {
-      throw unfit(this.#tree, ino, `extended attribute ${printable(name)} of ${valueLength} bytes, over ${MAX_XATTR_VALUE}`);
+      throw unfit(
+        this.#tree,
+        ino,
+        `extended attribute ${printable(name)} of ${valueLength} bytes, over ${MAX_XATTR_VALUE}`,
+      );
     }
     return encoded;
   }

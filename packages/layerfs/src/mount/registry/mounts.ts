@@ -1,6 +1,14 @@
 import { readMountinfo, type MountEntry } from './mountinfo.js';
 import { resolveOutside } from './locate.js';
-import { forgetEntry, readRegistry, type ListedMount, type MountInfo } from './registry.js';
+import {
+  forgetEntry,
+  readRegistry,
+  registryFolder,
+  releaseLower,
+  type ListedMount,
+  type MountInfo,
+} from './registry.js';
+import { kernelMountLives, overlaySource, type KernelMark } from '../../store/kernel-mounts.js';
 import { detach } from './detach.js';
 
 /** What the kernel calls our mounts. */
@@ -13,8 +21,12 @@ export const FILESYSTEM_TYPE = 'fuse.layerfs';
 export function listMounts(root: string): ListedMount[] {
   const table = readMountinfo();
   const listed: ListedMount[] = [];
-  for (const { info, alive } of readRegistry(root)) {
-    if (alive) listed.push({ ...info, state: 'ready' });
+  for (const { info, alive, held } of readRegistry(root)) {
+    if (info.kernel !== undefined && !held) {
+      // One that is not here may be in another mount namespace, or be used though it was unmounted lazily.
+      if (kernelMountAt(info, table) !== undefined) listed.push({ ...info, state: 'ready' });
+      else sweepKernelEntry(root, info.id, info.kernel);
+    } else if (alive) listed.push({ ...info, state: 'ready' });
     else if (ourMount(info.mountpoint, table) !== undefined) listed.push({ ...info, state: 'dead' });
     else forgetEntry(root, info.id);
   }
@@ -67,4 +79,16 @@ export async function cleanStale(root: string, only?: string): Promise<MountInfo
 export function ourMount(mountpoint: string, table: readonly MountEntry[] = readMountinfo()): MountEntry | undefined {
   const entry = table.findLast((candidate) => candidate.mountpoint === mountpoint);
   return entry?.type === FILESYSTEM_TYPE ? entry : undefined;
+}
+
+/** The mount of a kernel mount's entry, if it is the topmost at its place. */
+export function kernelMountAt(info: MountInfo, table: readonly MountEntry[] = readMountinfo()): MountEntry | undefined {
+  const entry = table.findLast((candidate) => candidate.mountpoint === info.mountpoint);
+  return entry?.type === 'overlay' && entry.source === overlaySource(info.id) ? entry : undefined;
+}
+
+function sweepKernelEntry(root: string, id: string, mark: KernelMark): void {
+  // Who made the mount was killed on the way.
+  releaseLower(root, id);
+  if (!kernelMountLives(registryFolder(root), id, mark)) forgetEntry(root, id);
 }

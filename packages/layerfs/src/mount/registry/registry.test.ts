@@ -33,7 +33,7 @@ describe('the registry', () => {
   it('shows an entry as alive exactly while its owner holds it', () => {
     const entry = new RegistryEntry(root, 'one');
     entry.publish(info('one'));
-    expect(readRegistry(root)).toEqual([{ info: info('one'), alive: true }]);
+    expect(readRegistry(root)).toEqual([{ info: info('one'), alive: true, held: true }]);
     entry.publish({ ...info('one'), passthrough: false });
     expect(readRegistry(root)).toMatchObject([{ info: { passthrough: false }, alive: true }]);
     entry.remove();

@@ -1,16 +1,19 @@
 import {
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
   renameSync,
   rmSync,
+  rmdirSync,
   writeSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
-import { LOCK, flock, tryFlock } from '@layerfs/linux';
+import { basename, dirname, join } from 'node:path';
+import { ErrnoError, LOCK, MNT, flock, tryFlock, umount2 } from '@layerfs/linux';
+import { kernelMountLives, mountedImage, type KernelMark } from '../../store/kernel-mounts.js';
 
 /** What is known of a mount, as kept in ROOT/mounts/ID.json. */
 export interface MountInfo {
@@ -27,7 +30,9 @@ export interface MountInfo {
   readonly layers: readonly string[];
   /** Name of the snapshot that is mounted writable; undefined for a read-only mount. */
   readonly snapshot?: string;
-  /** The serving process. */
+  /** There is no server: the kernel shows an EROFS image and the objects through overlayfs. */
+  readonly kernel?: KernelMark;
+  /** The serving process; of a kernel mount the one that made it. */
   readonly pid: number;
   /** Field 22 of /proc/PID/stat: with `pid` it names one process for good. */
   readonly pidStart: string;
@@ -83,18 +88,25 @@ export class RegistryEntry {
     renameSync(temporary, this.#file);
   }
 
+  /** Lets go of the lock: from now on the entry is as good as what it says of the kernel. */
+  release(): void {
+    for (const fd of this.#locks.splice(0)) closeSync(fd);
+  }
+
   /** Removes the file and lets go of the lock. */
   remove(): void {
     rmSync(this.#file, { force: true });
-    for (const fd of this.#locks.splice(0)) closeSync(fd);
+    this.release();
   }
 }
 
 /** An entry as found on disk. */
 export interface FoundEntry {
   readonly info: MountInfo;
-  /** Its server lives. */
+  /** Its server lives; of a kernel mount, the kernel uses what it stands on. */
   readonly alive: boolean;
+  /** Somebody holds the entry: a server, or who is just mounting. */
+  readonly held: boolean;
 }
 
 /** Reads all entries of a store, whoever made them; files that are being written are left out. */
@@ -108,9 +120,29 @@ export function readRegistry(root: string): FoundEntry[] {
   return found.toSorted((a, b) => (a.info.since < b.info.since ? -1 : 1));
 }
 
-/** Removes the file of an entry whose server is gone. */
+/** Removes the file of an entry whose server is gone, and what a kernel mount has beside it. */
 export function forgetEntry(root: string, id: string): void {
+  releaseLower(root, id);
+  rmSync(mountedImage(registryFolder(root), id), { force: true });
   rmSync(join(registryFolder(root), `${id}.json`), { force: true });
+}
+
+/** The folder on which a kernel mount's image is mounted while the mount is being made. */
+export function lowerFolder(root: string, id: string): string {
+  return join(registryFolder(root), `${id}.lower`);
+}
+
+/** Takes a mount's image off that folder, if it is there, and removes the folder. The finished mount does without. */
+export function releaseLower(root: string, id: string): void {
+  const folder = lowerFolder(root, id);
+  if (!existsSync(folder)) return;
+  try {
+    umount2(folder, MNT.DETACH | MNT.NOFOLLOW);
+  } catch (error) {
+    // Nothing is mounted there (any more).
+    if (!(error instanceof ErrnoError) || error.code !== 'EINVAL') throw error;
+  }
+  rmdirSync(folder);
 }
 
 /** Field 22 of /proc/PID/stat: when a process started, in clock ticks since boot. */
@@ -130,9 +162,12 @@ function readEntry(file: string): FoundEntry | undefined {
     throw error;
   }
   try {
-    const alive = !tryFlock(fd, LOCK.SH);
+    const held = !tryFlock(fd, LOCK.SH);
     const info = parseInfo(readFileSync(fd, 'utf8'), basename(file, '.json'));
-    return info === undefined ? undefined : { info, alive };
+    if (info === undefined) return undefined;
+    const { kernel } = info;
+    const alive = held || (kernel !== undefined && kernelMountLives(dirname(file), info.id, kernel));
+    return { info, alive, held };
   } finally {
     closeSync(fd);
   }

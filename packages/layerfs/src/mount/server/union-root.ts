@@ -52,7 +52,8 @@ export function openUnion(
   };
 }
 
-function openUpper({ upper, work }: WritablePlan): Upper {
+/** The upper and work folders of a snapshot, locked. @throws LayerfsError saying what is wrong with them */
+export function openUpper({ upper, work }: WritablePlan): Upper {
   try {
     return new Upper(upper, work);
   } catch (error) {

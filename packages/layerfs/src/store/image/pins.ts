@@ -4,6 +4,7 @@ import { LOCK, tryFlock } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import type { StorePaths } from '../paths.js';
 import { isErrno } from '../errors.js';
+import { isMountedAnywhere, kernelMountLives, type KernelMark } from '../kernel-mounts.js';
 
 /** A mount that needs its image's files. */
 export interface Pin {
@@ -17,7 +18,7 @@ export interface Pin {
 }
 
 /**
- * The living mounts of a store. A registry entry lives while its server holds a lock on it.
+ * The living mounts of a store. A registry entry lives while its server holds a lock on it, or while the kernel serves its mount.
  * @throws LayerfsError failed-precondition for a living entry that cannot be read: then nothing may be removed
  */
 export function readPins(paths: StorePaths): Pin[] {
@@ -34,6 +35,10 @@ export function readPins(paths: StorePaths): Pin[] {
     }
     try {
       if (!tryFlock(fd, LOCK.SH)) pins.push(parsePin(readFileSync(fd, 'utf8'), name));
+      else {
+        const pin = kernelPin(paths.mounts, readFileSync(fd, 'utf8'), name);
+        if (pin !== undefined) pins.push(pin);
+      }
     } finally {
       closeSync(fd);
     }
@@ -56,4 +61,22 @@ function parsePin(text: string, name: string): Pin {
     if (!(error instanceof SyntaxError)) throw error;
   }
   throw new LayerfsError('failed-precondition', `mount entry ${name} is in use but cannot be read: nothing is removed`);
+}
+
+/** The pin of a mount that has no server, if it is one that the kernel serves. */
+function kernelPin(folder: string, text: string, name: string): Pin | undefined {
+  const id = name.slice(0, -'.json'.length);
+  let mark: KernelMark | undefined;
+  try {
+    mark = (JSON.parse(text) as { kernel?: KernelMark } | null)?.kernel;
+  } catch (error) {
+    // Of a server that is gone, whatever it was.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  if (mark === undefined || !kernelMountLives(folder, id, mark)) return undefined;
+  const { snapshot, ...pin } = parsePin(text, name);
+  // Other mounts of the same image keep its layers; the snapshot is mounted only where this one is.
+  const mounted = mark.detached === true || isMountedAnywhere(id);
+  return { ...pin, ...(snapshot === undefined || !mounted ? {} : { snapshot }) };
 }

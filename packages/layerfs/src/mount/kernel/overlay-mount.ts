@@ -1,0 +1,79 @@
+import { ErrnoError, MOUNT_ATTR, MS, close, mount, mountDetached, moveMount } from '@layerfs/linux';
+import type { WritablePlan } from '../server/plan.js';
+
+/** An overlay of an EROFS image, whose files take their content from the objects. */
+export interface OverlayPlan {
+  /** What /proc/mounts shows as its source. */
+  readonly source: string;
+  /** Where the image is mounted. It may be unmounted as soon as the overlay stands. */
+  readonly lower: string;
+  /** The objects folder. */
+  readonly objects: string;
+  readonly mountpoint: string;
+  readonly writable?: WritablePlan;
+  readonly allowDevices: boolean;
+  readonly allowSetuid: boolean;
+}
+
+/**
+ * Mounts an overlay: with the mount API of Linux 6.8, which takes paths of any length and all characters, else with an option string.
+ * The kernel looks at objects through a read-only mount of its own: nothing can write to one.
+ * @throws ErrnoError
+ */
+export function mountOverlay(plan: OverlayPlan, newApi = true): void {
+  const { writable, allowDevices, allowSetuid } = plan;
+  if (newApi) {
+    const attributes =
+      (writable === undefined ? MOUNT_ATTR.RDONLY : 0) |
+      (allowSetuid ? 0 : MOUNT_ATTR.NOSUID) |
+      (allowDevices ? 0 : MOUNT_ATTR.NODEV);
+    try {
+      const layers = [['lowerdir+', plan.lower] as const, ['datadir+', plan.objects] as const];
+      const fd = mountDetached('overlay', [['source', plan.source], ...layers, ...commonOptions(plan)], attributes);
+      try {
+        moveMount(fd, plan.mountpoint);
+      } finally {
+        close(fd);
+      }
+      return;
+    } catch (error) {
+      if (!isOldKernel(error)) throw error;
+    }
+  }
+  const flags =
+    (writable === undefined ? MS.RDONLY : 0) | (allowSetuid ? 0 : MS.NOSUID) | (allowDevices ? 0 : MS.NODEV);
+  const lower = `lowerdir=${[plan.lower, plan.objects].map(escapeLower).join('::')}`;
+  const rest = commonOptions(plan).map(([key, value]) => (value === undefined ? key : `${key}=${escapeOption(value)}`));
+  mount(plan.source, plan.mountpoint, 'overlay', flags, [lower, ...rest].join(','));
+}
+
+/** A kernel that does not know fsopen(2), or not these parameters of overlayfs. */
+function isOldKernel(error: unknown): boolean {
+  if (!(error instanceof ErrnoError)) return false;
+  return error.code === 'ENOSYS' || (error.code === 'EINVAL' && /(lowerdir|datadir)\+=/.test(error.path ?? ''));
+}
+
+function commonOptions({ writable }: OverlayPlan): (readonly [key: string, value: string | undefined])[] {
+  const marks = [['metacopy', 'on'] as const, ['redirect_dir', 'on'] as const];
+  if (writable === undefined) return marks;
+  const { upper, work, volatile } = writable;
+  return [
+    ['upperdir', upper],
+    ['workdir', work],
+    ...marks,
+    // Inode numbers that stay, across both filesystems.
+    ['xino', 'auto'],
+    // A snapshot must be the same to whoever mounts it next.
+    ['index', 'off'],
+    ...(volatile ? [['volatile', undefined] as const] : []),
+  ];
+}
+
+function escapeOption(text: string): string {
+  return text.replaceAll(/[\\,]/g, '\\$&');
+}
+
+// Colons part the layers; what the option string takes off first has to be there for the second look.
+function escapeLower(text: string): string {
+  return escapeOption(text.replaceAll(/[\\:]/g, '\\$&'));
+}
