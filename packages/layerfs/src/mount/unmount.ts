@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { LayerfsError } from '../core/error.js';
 import { detach } from './registry/detach.js';
 import { resolveOutside } from './registry/locate.js';
-import { kernelMountLives } from '../store/kernel-mounts.js';
+import { isMountedAnywhere, kernelMountLives } from '../store/kernel-mounts.js';
 import { FILESYSTEM_TYPE, kernelMountAt, listMounts, ourMount } from './registry/mounts.js';
 import { mountAt } from './registry/mountinfo.js';
 import { RegistryEntry, forgetEntry, readRegistry, registryFolder, type MountInfo } from './registry/registry.js';
@@ -41,7 +41,7 @@ export async function unmount(root: string, mountpoint: string, options: Unmount
   return info;
 }
 
-/** After a lazy one the entry stays as long as somebody uses the mount: it keeps what it stands on. */
+/** The entry stays as long as somebody uses the mount, unmounted lazily or in another mount namespace: it keeps what it stands on. */
 async function unmountByKernel(root: string, info: MountInfo, lazy: boolean): Promise<void> {
   if (kernelMountAt(info) !== undefined) await detach(info.mountpoint, { lazy });
   const { kernel } = info;
@@ -49,7 +49,7 @@ async function unmountByKernel(root: string, info: MountInfo, lazy: boolean): Pr
     const entry = new RegistryEntry(root, info.id);
     entry.publish({ ...info, kernel: { ...kernel, detached: true } });
     entry.release();
-  } else forgetEntry(root, info.id);
+  } else if (!isMountedAnywhere(info.id)) forgetEntry(root, info.id);
 }
 
 async function serverEnd(root: string, info: MountInfo): Promise<void> {

@@ -19,9 +19,9 @@ export function ensureErofs(context: StoreContext, chainID: ChainID, diffIDs: re
   const target = context.paths.chainErofs(chainID);
   if (existsSync(target)) return target;
   const chain = ensureChain(context, chainID, diffIDs);
-  const session = openIngest(context.paths.ingest);
   // The kernel reads the image by itself: it is made of a tree that was checked through.
   const { tree, unmap } = openTree(chain, context.xxhash);
+  const session = openIngest(context.paths.ingest);
   try {
     const temporary = join(session.folder, 'erofs');
     // The first half of the chainID tells images apart well enough.

@@ -29,7 +29,9 @@ export function mountOverlay(plan: OverlayPlan, newApi = true): void {
       (allowDevices ? 0 : MOUNT_ATTR.NODEV);
     try {
       const layers = [['lowerdir+', plan.lower] as const, ['datadir+', plan.objects] as const];
-      const fd = mountDetached('overlay', [['source', plan.source], ...layers, ...commonOptions(plan)], attributes);
+      // Upper and work are taken for escaped here, too; lower layers are not.
+      const rest = commonOptions(plan, (path) => path.replaceAll('\\', '\\\\'));
+      const fd = mountDetached('overlay', [['source', plan.source], ...layers, ...rest], attributes);
       try {
         moveMount(fd, plan.mountpoint);
       } finally {
@@ -42,9 +44,10 @@ export function mountOverlay(plan: OverlayPlan, newApi = true): void {
   }
   const flags =
     (writable === undefined ? MS.RDONLY : 0) | (allowSetuid ? 0 : MS.NOSUID) | (allowDevices ? 0 : MS.NODEV);
-  const lower = `lowerdir=${[plan.lower, plan.objects].map(escapeLower).join('::')}`;
-  const rest = commonOptions(plan).map(([key, value]) => (value === undefined ? key : `${key}=${escapeOption(value)}`));
-  mount(plan.source, plan.mountpoint, 'overlay', flags, [lower, ...rest].join(','));
+  const lower = `lowerdir=${[plan.lower, plan.objects].map((path) => path.replaceAll(/[\\:,]/g, '\\$&')).join('::')}`;
+  const rest = commonOptions(plan, (path) => path.replaceAll(/[\\,]/g, '\\$&'));
+  const text = rest.map(([key, value]) => (value === undefined ? key : `${key}=${value}`));
+  mount(plan.source, plan.mountpoint, 'overlay', flags, [lower, ...text].join(','));
 }
 
 /** A kernel that does not know fsopen(2), or not these parameters of overlayfs. */
@@ -53,13 +56,16 @@ function isOldKernel(error: unknown): boolean {
   return error.code === 'ENOSYS' || (error.code === 'EINVAL' && /(lowerdir|datadir)\+=/.test(error.path ?? ''));
 }
 
-function commonOptions({ writable }: OverlayPlan): (readonly [key: string, value: string | undefined])[] {
+function commonOptions(
+  { writable }: OverlayPlan,
+  escape: (path: string) => string,
+): (readonly [key: string, value: string | undefined])[] {
   const marks = [['metacopy', 'on'] as const, ['redirect_dir', 'on'] as const];
   if (writable === undefined) return marks;
   const { upper, work, volatile } = writable;
   return [
-    ['upperdir', upper],
-    ['workdir', work],
+    ['upperdir', escape(upper)],
+    ['workdir', escape(work)],
     ...marks,
     // Inode numbers that stay, across both filesystems.
     ['xino', 'auto'],
@@ -67,13 +73,4 @@ function commonOptions({ writable }: OverlayPlan): (readonly [key: string, value
     ['index', 'off'],
     ...(volatile ? [['volatile', undefined] as const] : []),
   ];
-}
-
-function escapeOption(text: string): string {
-  return text.replaceAll(/[\\,]/g, '\\$&');
-}
-
-// Colons part the layers; what the option string takes off first has to be there for the second look.
-function escapeLower(text: string): string {
-  return escapeOption(text.replaceAll(/[\\:]/g, '\\$&'));
 }
