@@ -19,7 +19,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test, type TestContext } from 'vitest';
-import { close, mountDetached, moveMount } from '@layerfs/linux';
+import { close, getXattr, listXattrs, mountDetached, moveMount, setXattr } from '@layerfs/linux';
 import { openStore, type MountInfo } from 'layerfs';
 import { mountByKernel, type KernelWays } from '../packages/layerfs/dist/mount/kernel/kernel-mount.js';
 import { Tree } from '../packages/layerfs/dist/core/tree/tree.js';
@@ -68,6 +68,8 @@ function objectsOf(root: string): string[] {
           .digest('hex')}`,
     );
 }
+
+const latin1 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('latin1');
 
 /** Nothing is left of kernel mounts of a store but the cached images. */
 function expectNothingLeft(place: Workplace): void {
@@ -252,6 +254,23 @@ test('nosuid and nodev unless asked for, and no process', async (context) => {
   expectNothingLeft(place);
 });
 
+test('attributes of an image that overlayfs would take for its own are shown as they are', async (context) => {
+  needKernelMounts(context);
+  const place = newPlace();
+  const xattrs = { 'trusted.overlay.redirect': '/etc', 'trusted.overlay.opaque': 'y', 'user.overlay.x': '1' };
+  const pax = Object.fromEntries(Object.entries(xattrs).map(([name, value]) => [`SCHILY.xattr.${name}`, value]));
+  writeFileSync(join(place.folder, 'odd.tar'), tarOf({ name: 'd/', pax }, { name: 'd/file', data: 'x', pax }));
+  await place.ok(['import', join(place.folder, 'odd.tar'), '--name', 'odd']);
+  const mountpoint = await place.mount('odd', ...KERNEL);
+  for (const path of ['d', 'd/file']) {
+    const file = join(mountpoint, path);
+    expect(listXattrs(file).toSorted()).toEqual(Object.keys(xattrs).toSorted());
+    for (const [name, value] of Object.entries(xattrs)) expect(latin1(getXattr(file, name))).toBe(value);
+  }
+  expect(readFileSync(join(mountpoint, 'd/file'), 'utf8')).toBe('x');
+  await place.unmount(mountpoint);
+});
+
 /** Changes of every kind, as a shell does them. */
 const CHANGES = [
   `chmod 600 d/file; setfattr -n user.note -v yes d/other; echo more >> d/sub/deep; truncate -s 1000 d/large
@@ -301,6 +320,26 @@ describe('a writable snapshot', () => {
     expect(statSync(join(info.upper, 'd/large')).blocks * 512).toBeLessThanOrEqual(4096);
     expect(readFileSync(join(mountpoint, 'd/large'), 'latin1')).toBe('x'.repeat(300_000));
     await place.unmount(mountpoint);
+  });
+
+  test('what a killed server left half done is undone before the kernel gets it', async (context) => {
+    needKernelMounts(context);
+    const place = await smallPlace();
+    const mountpoint = await place.mount('small', '--name', 'work');
+    const ino = statSync(join(mountpoint, 'links/one'), { bigint: true }).ino;
+    await place.unmount(mountpoint);
+    const [info] = JSON.parse(await place.ok(['snapshots', '--json'])) as { upper: string; work: string }[];
+    // Copied up, but not yet given all of its names.
+    const staged = join(info.work, 'layerfs/half');
+    writeFileSync(staged, 'half done');
+    const origin = Buffer.alloc(8);
+    origin.writeBigUInt64LE(ino);
+    setXattr(staged, 'trusted.overlay.layerfs.ino', origin);
+    mkdirSync(join(info.upper, 'links'));
+    linkSync(staged, join(info.upper, 'links/one'));
+    const again = await place.mount('small', ...KERNEL, '--name', 'work');
+    for (const name of ['one', 'two']) expect(readFileSync(join(again, 'links', name), 'utf8')).toBe('linked\n');
+    await place.unmount(again);
   });
 
   test('is held, compared and committed only when it is not mounted by the kernel, and says so', async (context) => {

@@ -250,10 +250,8 @@ Examples:
     .addOption(
       new Option(
         '--mount-mode <mode>',
-        'fuse: a process serves it; kernel: EROFS and overlayfs, without a process (root, Linux 6.5); auto: kernel where that works, else fuse',
-      )
-        .choices(['fuse', 'kernel', 'auto'])
-        .default('fuse'),
+        'fuse (default): a process serves it; kernel: EROFS and overlayfs, without a process (root, Linux 6.5); auto: kernel where that works, else fuse',
+      ).choices(['fuse', 'kernel', 'auto']),
     )
     .option('--trace <file>', 'log each request with its duration')
     .option('--passthrough', 'let the kernel read file data itself where it can (default: when files are large)')

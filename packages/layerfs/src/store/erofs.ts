@@ -6,7 +6,7 @@ import { ErofsImage } from '../core/erofs/image.js';
 import { LayerfsError } from '../core/error.js';
 import type { StoreContext } from './context.js';
 import { isErrno } from './errors.js';
-import { openIngest } from './locks.js';
+import { Session } from './session.js';
 import { ensureChain, openTree } from './trees.js';
 
 /**
@@ -21,7 +21,7 @@ export function ensureErofs(context: StoreContext, chainID: ChainID, diffIDs: re
   const chain = ensureChain(context, chainID, diffIDs);
   // The kernel reads the image by itself: it is made of a tree that was checked through.
   const { tree, unmap } = openTree(chain, context.xxhash);
-  const session = openIngest(context.paths.ingest);
+  const session = new Session(context, 'EROFS image');
   try {
     const temporary = join(session.folder, 'erofs');
     // The first half of the chainID tells images apart well enough.

@@ -14,7 +14,7 @@ import { note, print, printJson } from '../../output.js';
 interface Options extends GlobalOptions {
   readonly foreground?: boolean;
   readonly verbose?: boolean;
-  readonly mountMode: 'fuse' | 'kernel' | 'auto';
+  readonly mountMode?: 'fuse' | 'kernel' | 'auto';
   readonly trace?: string;
   readonly passthrough?: boolean;
   readonly rw?: boolean;
@@ -48,7 +48,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
     );
   }
   await withStore(options, async (store) => {
-    if (options.mountMode !== 'fuse' && onlyServed === undefined) {
+    if ((options.mountMode ?? 'fuse') !== 'fuse' && onlyServed === undefined) {
       const info = await kernelMount(store, image, mountpoint, mountOptions, options);
       if (info !== undefined) return report(info, options);
     }
@@ -73,7 +73,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
 function servedOptions(options: Options): string | undefined {
   if (options.foreground === true) return '--foreground';
   if (options.trace !== undefined) return '--trace';
-  return options.passthrough ? undefined : '--no-passthrough';
+  return options.passthrough === false ? '--no-passthrough' : undefined;
 }
 
 /** Codes of what a mount by FUSE may be able to do all the same. */
