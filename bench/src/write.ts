@@ -47,7 +47,7 @@ export async function benchWrite(quick: boolean): Promise<Figure[]> {
     const append = { name: 'append to a 1 GiB lower file', command: 'echo more >> large' };
     figures.push(...(await measure(area, append, peers(area, store, 'large', [large]), Math.min(rounds, 3))));
     if (has('npm')) {
-      // What npm takes in a folder is the most that can be had: it is busy with itself for most of the time.
+      // What npm takes in a plain folder is the limit.
       const all = [...peers(area, store, 'base', lowers), plainFolder(area)];
       figures.push(...(await measure(area, npmInstall(area), all, Math.min(rounds, 3))));
     } else console.log(missing('npm'));
