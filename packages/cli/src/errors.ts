@@ -46,7 +46,7 @@ const NEXT: readonly (readonly [command: string, code: LayerfsErrorCode, hint: s
   [
     'rmi',
     'failed-precondition',
-    '--force removes it all the same; what mounts and snapshots still need stays as long as they do',
+    '--force removes it all the same; what mounts, snapshots and leases still need stays as long as they do',
   ],
   ['rm', 'failed-precondition', 'layerfs unmount unmounts it'],
   ['rm', 'not-found', 'layerfs snapshots lists them; images are removed with layerfs rmi'],
@@ -56,12 +56,18 @@ const NEXT: readonly (readonly [command: string, code: LayerfsErrorCode, hint: s
     'layerfs snapshots lists the snapshots; two images are compared with: layerfs diff IMAGE IMAGE',
   ],
   ['commit', 'not-found', 'layerfs snapshots lists them'],
+  ['lease', 'not-found', 'layerfs images lists the images, layerfs leases the leases'],
+  ['unlease', 'not-found', 'layerfs leases lists them'],
   ['checkout', 'already-exists', 'name a folder that is empty or does not exist yet'],
   ['export', 'already-exists', 'name a file or folder that does not exist yet'],
   ['mount', 'unavailable', 'layerfs doctor says what is missing here; layerfs checkout needs no mount'],
   ['mount', 'permission-denied', 'layerfs doctor says what is missing here; layerfs checkout needs no mount'],
   ['explain', 'not-found', 'layerfs mounts lists the mounts; without one: layerfs explain IMAGE PATH'],
-  ['*', 'resource-exhausted', 'free some space (layerfs du, layerfs gc), or name a store elsewhere with --root'],
+  [
+    '*',
+    'resource-exhausted',
+    'free some space (layerfs du, layerfs gc, layerfs prune), or name a store elsewhere with --root',
+  ],
   ['*', 'internal', 'this is a bug in layerfs: please report it, with what LAYERFS_DEBUG=1 prints'],
 ];
 

@@ -22,6 +22,15 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(size) ? size : undefined;
 }
 
+/** Milliseconds from text: `30d`, `12h`, `45m`, `90s`. Undefined when it is no time. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([smhdw])$/i.exec(text.trim());
+  if (match === null) return undefined;
+  const unit = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }[match[2].toLowerCase()] ?? 0;
+  const time = Math.round(Number(match[1]) * unit * 1000);
+  return Number.isSafeInteger(time) ? time : undefined;
+}
+
 /** A number with its noun: `1 layer`, `3 layers`. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

@@ -49,7 +49,10 @@ test.each([
   [['images', '--bogus'], "layerfs: unknown option '--bogus'"],
   [['import', 'x', '--max-layer-size', 'much'], 'Give a size such as 500M or 20G.'],
   [['import', 'x', '--max-layer-size', '0'], 'Give a size such as 500M or 20G.'],
-  [['prune'], "layerfs: required option '--blobs' not specified"],
+  [['prune'], 'layerfs: say what to remove: --unused-for TIME, --keep-under SIZE or --blobs'],
+  [['prune', '--unused-for', '30'], 'Give a time such as 30d, 12h or 45m.'],
+  [['lease'], 'layerfs: give images to keep, or with --renew a lease'],
+  [['lease', 'app', '--renew', 'x'], 'layerfs: give images to keep, or with --renew a lease'],
 ])('%j is a wrong command line', async (args, says) => {
   const { command, said } = program();
   await expect(command.parseAsync(args, { from: 'user' })).rejects.toMatchObject({
@@ -65,7 +68,10 @@ test('every command can be loaded', async () => {
   });
   for (const each of command.commands) {
     const args = each.registeredArguments.filter((argument) => argument.required).map(() => 'x');
-    await command.parseAsync([each.name(), ...args, ...(each.name() === 'prune' ? ['--blobs'] : [])], { from: 'user' });
+    await command.parseAsync(
+      [each.name(), ...args, ...(each.name() === 'prune' ? ['--blobs'] : each.name() === 'lease' ? ['--renew'] : [])],
+      { from: 'user' },
+    );
   }
   expect.assertions(command.commands.length);
 });

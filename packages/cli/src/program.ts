@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { GlobalOptions } from './context.js';
 import type { Doing } from './errors.js';
-import { parseSize } from './format.js';
+import { parseDuration, parseSize } from './format.js';
 
 /** What a command's module exports. */
 export interface CommandModule {
@@ -294,12 +294,34 @@ Examples:
   ).addOption(json());
   command(
     'prune',
-    'drop what can be made again',
-    () => 'drop blobs',
+    'remove images by policy, and drop what can be made again',
+    () => 'prune',
     () => import('./commands/image/prune.js'),
   )
-    .requiredOption('--blobs', 'compressed layer blobs; export then writes uncompressed layers')
-    .addOption(json());
+    .addOption(new Option('--unused-for <time>', 'images not used for so long, such as 30d or 12h').argParser(duration))
+    .addOption(
+      new Option('--keep-under <size>', 'images longest unused, until the store is no larger, such as 20G').argParser(
+        size,
+      ),
+    )
+    .option('--blobs', 'compressed layer blobs; export then writes uncompressed layers')
+    .option('--dry-run', 'only say what would go')
+    .hook('preAction', (self) => {
+      const { unusedFor, keepUnder, blobs } = self.opts();
+      if ([unusedFor, keepUnder, blobs].every((value) => value === undefined)) {
+        self.error('layerfs: say what to remove: --unused-for TIME, --keep-under SIZE or --blobs');
+      }
+    })
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Images that are mounted, leased, in use by a command, or have snapshots stay.
+
+Examples:
+  layerfs prune --unused-for 30d --dry-run
+  layerfs prune --keep-under 20G`,
+    );
   command(
     'gc',
     'free what nothing refers to',
@@ -309,7 +331,50 @@ Examples:
     .option('--dry-run', 'only say what would go')
     .option('--why', 'also say why each thing stays')
     .addOption(json());
+  command(
+    'lease [image...]',
+    'keep images for some time, whatever is removed meanwhile',
+    (images) => `lease ${[images].flat().join(', ')}`,
+    () => import('./commands/lease/create.js'),
+  )
+    .addOption(new Option('--for <time>', 'how long, such as 45m, 12h or 7d (default: 1d)').argParser(duration))
+    .option('--label <text>', 'who wants it and what for')
+    .option('--renew <lease>', 'in place of a new one: let this one end so long from now')
+    .hook('preAction', (self) => {
+      if ((self.opts()['renew'] === undefined) === (self.args.length === 0)) {
+        self.error('layerfs: give images to keep, or with --renew a lease');
+      }
+    })
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+For programs that need an image between two commands of theirs. gc, prune and rmi leave leased images alone.
+
+Examples:
+  id=$(layerfs lease app:1.2 --for 2h --label 'nightly tests' --quiet)
+  layerfs lease --renew $id --for 2h
+  layerfs unlease $id`,
+    );
+  command(
+    'leases',
+    'list the leases',
+    () => 'list the leases',
+    () => import('./commands/lease/list.js'),
+  ).addOption(json());
+  command(
+    'unlease <lease...>',
+    'give leases back; gc then frees what only they kept',
+    (ids) => `give back ${[ids].flat().join(', ')}`,
+    () => import('./commands/lease/release.js'),
+  ).addOption(json());
   return program;
+}
+
+function duration(text: string): number {
+  const time = parseDuration(text);
+  if (time === undefined) throw new InvalidArgumentError('Give a time such as 30d, 12h or 45m.');
+  return time;
 }
 
 function size(text: string): number {

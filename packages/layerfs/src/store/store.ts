@@ -26,12 +26,13 @@ import {
 import { holdVersion, type VersionHold } from './format/version.js';
 import { collectGarbage, type GcOptions, type GcProgress, type GcResult } from './gc/gc.js';
 import { Leases } from './gc/leases.js';
+import { prune, type PruneOptions, type PruneResult } from './gc/prune.js';
 import { sweepStore } from './gc/sweep.js';
 import { followPath } from './image/follow.js';
 import { findImage, type FoundImage } from './image/lookup.js';
 import { dropBlobs, removeImage, type DropResult, type RemoveOptions, type RemoveResult } from './image/remove.js';
 import { touch } from './image/last-use.js';
-import { storeUsage, type Usage } from './image/usage.js';
+import { storeUsage, type Usage, type UsageOptions } from './usage/usage.js';
 import { importImages } from './import/import.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import { Meta, type ImageRecord } from './meta.js';
@@ -238,9 +239,14 @@ export class Store {
     );
   }
 
-  /** How much the store and each image take. */
-  usage(): Promise<Usage> {
-    return this.shared(() => Promise.resolve(storeUsage(this.#context)));
+  /** Removes images by policy, and what only they need; those that are mounted, leased, in use, or have snapshots stay. */
+  prune(options: PruneOptions): Promise<PruneResult> {
+    return this.#try('pruning', () => prune(this.#context, options));
+  }
+
+  /** How much the store and each image take. Looks at every file of the store. */
+  usage(options: UsageOptions = {}): Promise<Usage> {
+    return this.#try('adding up', () => storeUsage(this.#context, options));
   }
 
   /**

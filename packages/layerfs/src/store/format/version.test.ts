@@ -44,6 +44,7 @@ async function checkMigrated(root: string): Promise<void> {
     expect((await store.diff('work')).map(({ path }) => path)).toContain('new');
     await store.export('base', here.fresh());
     expect(await store.gc()).toMatchObject({ images: [expect.any(String)], layers: 1, objects: 1, disagreeing: 0 });
+    expect(await store.prune({ unusedFor: 24 * 3600 * 1000 })).toMatchObject({ images: [], inUse: [] });
   } finally {
     await store.close();
   }

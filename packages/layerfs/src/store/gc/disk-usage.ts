@@ -34,12 +34,25 @@ export function folderUsage(root: string): DiskUsage {
 
 /** Bytes that the removal of a folder of plain files gives back: those of files with another name elsewhere are not among them. */
 export function freeableBytes(root: string): number {
-  let blocks = lstatSync(root, { throwIfNoEntry: false })?.blocks ?? 0;
-  for (const name of namesOfFolder(Buffer.from(root))) {
-    const stats = lstatSync(Buffer.concat([Buffer.from(root), SLASH, name]), { throwIfNoEntry: false });
-    if (stats !== undefined && stats.nlink === 1) blocks += stats.blocks;
+  return new Freeable().folder(root);
+}
+
+/** Adds up what removals of several folders give back: a file counts with the last of its names. */
+export class Freeable {
+  /** Names that go, by inode. */
+  readonly #names = new Map<number, number>();
+
+  folder(root: string): number {
+    let blocks = lstatSync(root, { throwIfNoEntry: false })?.blocks ?? 0;
+    for (const name of namesOfFolder(Buffer.from(root))) {
+      const stats = lstatSync(Buffer.concat([Buffer.from(root), SLASH, name]), { throwIfNoEntry: false });
+      if (stats === undefined) continue;
+      const names = (this.#names.get(stats.ino) ?? 0) + 1;
+      this.#names.set(stats.ino, names);
+      if (names >= stats.nlink) blocks += stats.blocks;
+    }
+    return blocks * 512;
   }
-  return blocks * 512;
 }
 
 function namesOfFolder(folder: Buffer): Buffer[] {
@@ -50,4 +63,9 @@ function namesOfFolder(folder: Buffer): Buffer[] {
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return [];
     throw error;
   }
+}
+
+/** What a file takes on the disk; 0 where there is none. */
+export function blocksOf(path: string): number {
+  return (lstatSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * 512;
 }

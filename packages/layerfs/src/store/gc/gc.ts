@@ -1,12 +1,11 @@
 /** Garbage collection as users see it: what goes, what stays and why. */
-import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest, DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
 import { lockFile } from '../locks.js';
 import { collect, unusedFiles, unusedLayers, type Collected, type GcProgress, type Tally } from './collect.js';
 import { proveCounts, type Disagreement } from './counts.js';
-import { freeableBytes } from './disk-usage.js';
+import { blocksOf, Freeable } from './disk-usage.js';
 import { keptThings, type KeptThing } from './kept.js';
 import { forgetExpired } from './leases.js';
 import { markReachable, type Marks } from './marks.js';
@@ -124,10 +123,11 @@ async function foresee(context: StoreContext, signal: AbortSignal | undefined): 
     .map(({ digest }) => paths.blob(digest))
     .concat(files.blobs.map((name) => join(paths.blobs, name)));
   const proof = await proveCounts(context, signal);
+  const folders = new Freeable();
   const collected: Collected = {
-    layers: sum(layers.map((diffID) => freeableBytes(paths.layer(diffID)))),
+    layers: sum(layers.map((diffID) => folders.folder(paths.layer(diffID)))),
     objects,
-    chains: sum(files.chains.map((name) => freeableBytes(join(paths.chains, name)))),
+    chains: sum(files.chains.map((name) => folders.folder(join(paths.chains, name)))),
     blobs: sum(blobs.map(blocksOf).filter((bytes) => bytes > 0)),
     disagreements: [],
     problems,
@@ -172,8 +172,4 @@ function result(
 
 function sum(bytes: readonly number[]): Tally {
   return { count: bytes.length, bytes: bytes.reduce((all, each) => all + each, 0) };
-}
-
-function blocksOf(path: string): number {
-  return (lstatSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * 512;
 }

@@ -1,6 +1,5 @@
-import { lstatSync } from 'node:fs';
 import type { StoreContext } from '../context.js';
-import { freeableBytes } from './disk-usage.js';
+import { blocksOf, freeableBytes } from './disk-usage.js';
 import type { Marks, Reason } from './marks.js';
 
 /** Something that stays, and why. */
@@ -40,8 +39,4 @@ export function keptThings({ meta, paths }: StoreContext, marks: Marks): KeptThi
     if (because !== undefined && bytes > 0) kept.push({ kind: 'blob', id: digest, bytes, because });
   }
   return kept;
-}
-
-function blocksOf(path: string): number {
-  return (lstatSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * 512;
 }
