@@ -69,7 +69,7 @@ test('every command can be loaded', async () => {
   for (const each of command.commands) {
     const args = each.registeredArguments.filter((argument) => argument.required).map(() => 'x');
     await command.parseAsync(
-      [each.name(), ...args, ...(each.name() === 'prune' ? ['--blobs'] : each.name() === 'lease' ? ['--renew'] : [])],
+      [each.name(), ...args, ...(each.name() === 'prune' ? ['--blobs'] : each.name() === 'lease' ? ['x'] : [])],
       { from: 'user' },
     );
   }
