@@ -68,6 +68,21 @@ test('what is left of a layer whose removal was interrupted is not taken for it'
   expect(readdirSync(here.store.paths.ingest)).toEqual([]);
 });
 
+test.each([0, 100, 4096, 8192, 12_288])(
+  'records that are %i zeros are told, and do not end the process',
+  async (size) => {
+    await here.store.close();
+    const path = join(here.root, 'meta/data.mdb');
+    writeFileSync(path, Buffer.alloc(size));
+    await expect(openStore({ root: here.root })).rejects.toMatchObject({
+      code: 'corrupt',
+      message: expect.stringContaining(path) as string,
+    });
+    rmSync(path);
+    here.store = await openStore({ root: here.root });
+  },
+);
+
 test('a newer store is left alone', async () => {
   writeFileSync(join(here.root, 'version'), '3\n');
   await expect(openStore({ root: here.root })).rejects.toMatchObject({ code: 'failed-precondition' });

@@ -36,6 +36,7 @@ import { storeUsage, type Usage, type UsageOptions } from './usage/usage.js';
 import { importImages } from './import/import.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import { Meta, type ImageRecord } from './meta.js';
+import { checkMeta } from './check-meta.js';
 import { makeMeta } from './new-meta.js';
 import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './output/checkout.js';
 import { exportImage, type ExportOptions, type ExportResult } from './output/export.js';
@@ -107,6 +108,7 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
     hold = await holdVersion(paths, options.signal);
     paths.prepare();
     await makeMeta(paths);
+    checkMeta(paths.meta);
     meta = new Meta(paths.meta);
     const opened = meta;
     const context = { paths, meta, lock: new StoreLock(paths, () => opened.refresh()), xxhash: await loadXxhash() };

@@ -51,8 +51,11 @@ export function sweepLocked(context: StoreContext): void {
     for (const name of namesIn(folder)) if (name.startsWith('layer-')) trashFolder(paths, join(folder, name));
     removeSession(folder);
   }
-  for (const name of readdirSync(paths.ingest))
+  for (const name of readdirSync(paths.ingest)) {
     if (name.startsWith('layer-')) removeLayerLock(join(paths.ingest, name));
+    // Whoever makes a store's first records has the store's lock.
+    if (name.startsWith('meta-')) rmSync(join(paths.ingest, name), { recursive: true, force: true });
+  }
   for (const name of readdirSync(paths.layers)) {
     const diffID = `sha256:${name}` as DiffID;
     if (!HEX.test(name) || meta.layer(diffID) !== undefined) continue;
