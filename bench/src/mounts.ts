@@ -19,8 +19,9 @@ export function layerfsPeer(root: string, image: string, options: readonly strin
     async mount(mountpoint) {
       const info = JSON.parse(run(LAYERFS, '--root', root, 'mount', image, mountpoint, '--json', ...options)) as {
         pid: number;
+        kernel?: unknown;
       };
-      return Promise.resolve(info.pid);
+      return Promise.resolve(info.kernel === undefined ? info.pid : undefined);
     },
     async unmount(mountpoint) {
       run(LAYERFS, '--root', root, 'unmount', mountpoint);

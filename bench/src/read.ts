@@ -63,7 +63,10 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
     const overlayMountpoint = area.make('overlay');
     const mountpoint = area.make('mnt');
     const peer = layerfsPeer(store, 'bench');
+    const kernel = overlay === undefined ? undefined : layerfsPeer(store, 'bench', ['--mount-mode', 'kernel']);
+    const kernelMountpoint = area.make('kernel');
     await overlay?.mount(overlayMountpoint);
+    await kernel?.mount(kernelMountpoint);
     await peer.mount(mountpoint);
     try {
       const figures: Figure[] = [];
@@ -78,6 +81,9 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
             [
               { name: 'layerfs mount', run: () => timeScript(script, join(mountpoint, 'data/file')) },
               { name: 'the object itself', run: () => timeScript(script, file) },
+              ...(kernel === undefined
+                ? []
+                : [{ name: kernel.name, run: () => timeScript(script, join(kernelMountpoint, 'data/file')) }]),
               ...(overlay === undefined
                 ? []
                 : [{ name: overlay.name, run: () => timeScript(script, join(overlayMountpoint, basename(file))) }]),
@@ -89,6 +95,7 @@ export async function benchRead(quick: boolean): Promise<Figure[]> {
       return figures;
     } finally {
       await peer.unmount(mountpoint);
+      await kernel?.unmount(kernelMountpoint);
       await overlay?.unmount(overlayMountpoint);
     }
   } finally {

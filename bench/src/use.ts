@@ -33,7 +33,12 @@ export async function benchUse(quick: boolean): Promise<Figure[]> {
     const lowers = unpackLowers(layout, area.make('lowers'), quick);
     const fuse = fuseOverlayPeer(lowers);
     if (fuse === undefined) console.log(missing('fuse-overlayfs'));
-    const peers: Peer[] = [layerfsPeer(store, 'bench'), overlayPeer(lowers), ...(fuse === undefined ? [] : [fuse])];
+    const peers: Peer[] = [
+      layerfsPeer(store, 'bench'),
+      layerfsPeer(store, 'bench', ['--mount-mode', 'kernel']),
+      overlayPeer(lowers),
+      ...(fuse === undefined ? [] : [fuse]),
+    ];
     const list = join(area.folder, 'paths');
     const mountpoint = join(area.folder, 'mnt');
     mkdirSync(mountpoint);
@@ -117,13 +122,16 @@ async function memory(
   const figures: Figure[] = [];
   for (const kind of ['rss', 'anonymous'] as const) {
     for (const peer of peers) {
-      if (peer.name === 'kernel overlayfs') continue;
+      let served = true;
       const value = await onMount(peer, (pid) => {
+        served = pid !== undefined;
+        if (pid === undefined) return 0;
         run('sh', '-c', find);
         // A moment of rest, as a server has between uses.
         run('sleep', '2');
-        return pid === undefined ? 0 : memoryOf(pid)[kind];
+        return memoryOf(pid)[kind];
       });
+      if (!served) continue;
       figures.push({
         benchmark: `memory of the server after a full walk, ${kind === 'rss' ? 'resident' : 'its own'}`,
         subject: peer.name,

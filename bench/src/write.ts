@@ -120,12 +120,14 @@ function peers(area: Area, store: string, image: string, lowers: readonly string
     for (const name of ['upper', 'work']) mkdirSync(join(folder, name));
     return `lowerdir=${lowerdir},upperdir=${folder}/upper,workdir=${folder}/work`;
   };
+  const layerfs = (name: string, ...options: string[]): Peer => ({
+    name,
+    mount: (mountpoint) => void run(LAYERFS, '--root', store, 'mount', image, mountpoint, '--rw', '-q', ...options),
+    unmount: (mountpoint) => void run(LAYERFS, '--root', store, 'unmount', mountpoint),
+  });
   const list: Peer[] = [
-    {
-      name: 'layerfs',
-      mount: (mountpoint) => void run(LAYERFS, '--root', store, 'mount', image, mountpoint, '--rw', '-q'),
-      unmount: (mountpoint) => void run(LAYERFS, '--root', store, 'unmount', mountpoint),
-    },
+    layerfs('layerfs'),
+    layerfs('layerfs --mount-mode kernel', '--mount-mode', 'kernel'),
     {
       name: 'kernel overlayfs',
       mount: (mountpoint) => void run('mount', '-t', 'overlay', 'overlay', '-o', folders(), mountpoint),

@@ -268,7 +268,7 @@ The command returns when the mount is usable and leaves a background process tha
 Examples:
   layerfs mount app /mnt
   layerfs mount app /mnt --rw --name work     layerfs snapshots, diff, commit and rm go on from there
-  layerfs mount app /mnt --mount-mode kernel  at full speed of the kernel
+  layerfs mount app /mnt --mount-mode kernel  without a serving process
   layerfs mount app /mnt --foreground --trace requests.log`,
     );
   command(
