@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { has, run } from './programs.js';
+import { onRelease } from './release.js';
 
 /** Where benchmarks write. */
 export interface Area {
@@ -21,13 +22,20 @@ export function openArea(gigabytes: number): Area {
   mkdirSync(folder);
   const image = join(base, 'ext4.img');
   const own = process.geteuid?.() === 0 && has('mkfs.ext4');
-  let device = '';
+  let [device, mounted] = ['', false];
+  const release = onRelease(() => {
+    // Servers that were unmounted just now may still be on their way out.
+    if (mounted) run('umount', '--lazy', folder);
+    if (device !== '') run('losetup', '--detach', device);
+    rmSync(base, { recursive: true, force: true });
+  });
   if (own) {
     run('truncate', '-s', `${gigabytes}G`, image);
     run('mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image);
     // Direct: without it everything is written twice, first to the page cache of the file below.
     device = run('losetup', '--direct-io=on', '--find', '--show', image).trim();
     run('mount', device, folder);
+    mounted = true;
   }
   let sequence = 0;
   return {
@@ -37,13 +45,6 @@ export function openArea(gigabytes: number): Area {
       mkdirSync(made);
       return made;
     },
-    release() {
-      if (own) {
-        // Servers that were unmounted just now may still be on their way out.
-        run('umount', '--lazy', folder);
-        run('losetup', '--detach', device);
-      }
-      rmSync(base, { recursive: true, force: true });
-    },
+    release,
   };
 }

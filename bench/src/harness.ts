@@ -24,6 +24,11 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** A figure that was taken once. */
+export function oneFigure(benchmark: string, subject: string, unit: string, value: number): Figure {
+  return { benchmark, subject, unit, median: value, minimum: value, maximum: value, rounds: 1 };
+}
+
 /** Runs all subjects `rounds` times, in turn. */
 export async function compare(
   benchmark: string,

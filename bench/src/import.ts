@@ -1,11 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { tmpdir } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { openArea } from './area.js';
-import { compare, type Figure, type Subject } from './harness.js';
+import { startContainerd } from './containerd.js';
+import { compare, oneFigure, type Figure, type Subject } from './harness.js';
 import { layerBlobs, testImage } from './image.js';
 import { LAYERFS, has, missing, peakMemory, run, time } from './programs.js';
 
@@ -69,15 +66,7 @@ export async function benchImport(quick: boolean): Promise<Figure[]> {
       'big',
       '-q',
     );
-    figures.push({
-      benchmark: `memory of import ${largest}`,
-      subject: 'layerfs import',
-      unit: 'MB',
-      median: peak,
-      minimum: peak,
-      maximum: peak,
-      rounds: 1,
-    });
+    figures.push(oneFigure(`memory of import ${largest}`, 'layerfs import', 'MB', peak));
     return figures;
   } finally {
     await containerd?.stop();
@@ -108,42 +97,4 @@ function baseLayer(multi: string, folder: string): { layout: string; archive: st
   const archive = join(folder, 'archive.tar');
   run('tar', '-C', layout, '-cf', archive, '.');
   return { layout, archive };
-}
-
-/** A containerd of our own: its files in `folder`, its socket where the path is short enough. */
-async function startContainerd(folder: string): Promise<{ socket: string; stop(): Promise<void> }> {
-  const base = mkdtempSync(join(tmpdir(), 'layerfs-ctr-'));
-  const socket = join(base, 'c.sock');
-  const config = join(base, 'config.toml');
-  writeFileSync(
-    config,
-    [
-      'version = 2',
-      `root = "${folder}/root"`,
-      `state = "${base}/state"`,
-      'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
-      '[grpc]',
-      `address = "${socket}"`,
-      '[ttrpc]',
-      `address = "${base}/t.sock"`,
-    ].join('\n'),
-  );
-  const child = spawn('containerd', ['-c', config], { stdio: 'ignore' });
-  for (let i = 0; i < 200; i++) {
-    await sleep(50);
-    try {
-      run('ctr', '-a', socket, 'version');
-      break;
-    } catch (error) {
-      if (i === 199 || child.exitCode !== null) throw error;
-    }
-  }
-  return {
-    socket,
-    async stop() {
-      child.kill('SIGTERM');
-      if (child.exitCode === null) await once(child, 'exit');
-      rmSync(base, { recursive: true, force: true });
-    },
-  };
 }

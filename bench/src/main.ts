@@ -4,6 +4,7 @@ import { formatTable, type Figure } from './harness.js';
 import { benchImport } from './import.js';
 import { benchMicro } from './micro.js';
 import { benchRead } from './read.js';
+import { benchScale } from './scale/scale.js';
 import { benchUse } from './use.js';
 import { benchWrite } from './write.js';
 
@@ -13,6 +14,7 @@ const BENCHMARKS: Readonly<Record<string, (quick: boolean) => Promise<Figure[]>>
   read: benchRead,
   write: benchWrite,
   use: benchUse,
+  scale: benchScale,
 };
 
 const args = process.argv.slice(2);

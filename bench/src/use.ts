@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openArea } from './area.js';
-import { compare, type Figure } from './harness.js';
+import { compare, oneFigure, type Figure } from './harness.js';
 import { testImage, unpackLowers } from './image.js';
 import { fuseOverlayPeer, layerfsPeer, overlayPeer, type Peer } from './mounts.js';
 import { LAYERFS, dropCaches, memoryOf, missing, run, time, timeScript } from './programs.js';
@@ -132,15 +132,8 @@ async function memory(
         return memoryOf(pid)[kind];
       });
       if (!served) continue;
-      figures.push({
-        benchmark: `memory of the server after a full walk, ${kind === 'rss' ? 'resident' : 'its own'}`,
-        subject: peer.name,
-        unit: 'MB',
-        median: value,
-        minimum: value,
-        maximum: value,
-        rounds: 1,
-      });
+      const what = `memory of the server after a full walk, ${kind === 'rss' ? 'resident' : 'its own'}`;
+      figures.push(oneFigure(what, peer.name, 'MB', value));
     }
   }
   return figures;

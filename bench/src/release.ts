@@ -1,0 +1,37 @@
+/** What must not outlive a benchmark, however it ends: mounts, loop devices, servers, files. */
+
+const pending: (() => void)[] = [];
+let ready = false;
+
+/**
+ * Registers something to be undone, synchronously. It is done by the function that this returns, or else when the process
+ * ends: also by an interrupt, the last registered first.
+ */
+export function onRelease(action: () => void): () => void {
+  if (!ready) prepare();
+  pending.push(action);
+  return () => {
+    const at = pending.lastIndexOf(action);
+    if (at < 0) return;
+    pending.splice(at, 1);
+    action();
+  };
+}
+
+function prepare(): void {
+  ready = true;
+  process.on('exit', () => {
+    for (let action = pending.pop(); action !== undefined; action = pending.pop()) {
+      try {
+        action();
+      } catch (error) {
+        // The others are undone all the same.
+        console.error(error);
+        process.exitCode = 1;
+      }
+    }
+  });
+  // Programs that are waited for get a terminal's interrupt, too, and end.
+  process.once('SIGINT', () => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
+}
