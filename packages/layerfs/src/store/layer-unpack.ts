@@ -202,8 +202,9 @@ export async function unpackLayer(
       }
     }
     parser.finish();
-    await record.finish(parser.offset);
     await objects.flush();
+    // Last, as it closes the file.
+    await record.finish(parser.offset);
     finished = true;
   } finally {
     if (!finished) {

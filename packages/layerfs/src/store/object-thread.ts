@@ -37,7 +37,11 @@ export class ObjectThread {
   constructor(folder: string, objects: string) {
     for (let i = 0; i < BATCHES; i++) this.#free.push(new SharedArrayBuffer(BATCH));
     this.#current = this.#next();
-    this.#worker = new Worker(new URL('./object-worker.js', import.meta.url), { workerData: { folder, objects } });
+    this.#worker = new Worker(new URL('./object-worker.js', import.meta.url), {
+      workerData: { folder, objects },
+      // Node refuses a thread of a file with some that a program may have been started with.
+      execArgv: [],
+    });
     this.#worker.on('message', (reply: BatchReply) => {
       this.#free.push(reply.batch);
       this.#written++;

@@ -51,7 +51,7 @@ export class InflateThread {
     };
     this.#free = new Int32Array(this.#slots.free);
     this.#free[0] = SLOTS;
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: this.#slots });
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: this.#slots, execArgv: [] });
     this.#worker.on('message', (reply: ThreadReply) => {
       if (reply.kind === 'output') this.#filled.push(reply.length);
       else if (reply.kind === 'taken') this.#inputFree++;
