@@ -1,0 +1,115 @@
+/** Many versions of one image: each has its root rebuilt as one layer, and an application above that stays the same. */
+import { createHash, randomBytes } from 'node:crypto';
+import { lstatSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Area } from '../area.js';
+import { layerBlobs, testImage } from '../image.js';
+import { run } from '../programs.js';
+import { LayoutWriter } from './layout.js';
+import { applyUpgrade, downloadUpgrades, upgradesOf } from './upgrades.js';
+
+const BLOCK = 4096;
+
+/** Images under tags `v0`, `v1` and so on in one OCI layout. */
+export interface Tags {
+  readonly layout: string;
+  readonly tags: readonly string[];
+  /** Bytes of all distinct contents of files, and of the blocks that they fill. */
+  readonly unique: { readonly bytes: number; readonly blocks: number };
+}
+
+/** A step from one tag to the next. */
+interface Step {
+  readonly what: string;
+  apply(root: string): void;
+}
+
+/** Makes `count` tags, or fewer where there are not as many steps. @throws NoUpgrades */
+export function makeTags(area: Area, count: number, quick: boolean): Tags {
+  const [base] = layerBlobs(testImage(quick ? 'mini' : 'debian', 'oci-plain'));
+  const root = area.make('root');
+  run('tar', '-x', '-p', '--numeric-owner', '--xattrs', '-C', root, '-f', base);
+  const steps = quick ? editsOf(count - 1) : packageSteps(root, count - 1);
+  const layout = new LayoutWriter(join(area.make('tags'), 'layout'));
+  const contents = new Contents();
+  const app = area.make('app');
+  makeApplication(app);
+  contents.add(app);
+  const tar = join(area.folder, 'layer.tar');
+  const pack = (folder: string): void =>
+    void run('tar', '-c', '--numeric-owner', '--xattrs', '--sort=name', '-C', folder, '-f', tar, '.');
+  pack(app);
+  const appLayer = layout.gzipLayer(tar);
+  const tags: string[] = [];
+  for (const step of [undefined, ...steps]) {
+    step?.apply(root);
+    pack(root);
+    contents.add(root);
+    const tag = `v${tags.length}`;
+    layout.image([layout.gzipLayer(tar), appLayer], tag);
+    tags.push(tag);
+    console.log(step === undefined ? `tag ${tag}: the image` : `tag ${tag}: ${step.what}`);
+  }
+  layout.finish();
+  return { layout: layout.folder, tags, unique: contents.total };
+}
+
+/** Upgrades of packages, spread evenly over the tags. */
+function packageSteps(root: string, most: number): Step[] {
+  const upgrades = upgradesOf(root);
+  downloadUpgrades(upgrades);
+  const count = Math.min(most, upgrades.length);
+  return Array.from({ length: count }, (_, i) => {
+    const own = upgrades.filter((_, at) => Math.floor((at * count) / upgrades.length) === i);
+    const names = own.flatMap(({ packages }) => packages.map(({ name, version }) => `${name} ${version}`));
+    return { what: names.join(', '), apply: (folder) => own.forEach((upgrade) => applyUpgrade(folder, upgrade)) };
+  });
+}
+
+/** For a root without packages. */
+function editsOf(count: number): Step[] {
+  return Array.from({ length: count }, (_, i) => ({
+    what: 'one file more, one changed',
+    apply(root) {
+      writeFileSync(join(root, `usr/bin/tool-${i}`), randomBytes(100_000));
+      writeFileSync(join(root, 'etc/hostname'), `v${i}\n`);
+    },
+  }));
+}
+
+function makeApplication(folder: string): void {
+  mkdirSync(join(folder, 'srv/app'), { recursive: true });
+  for (let i = 0; i < 50; i++) writeFileSync(join(folder, `srv/app/part-${i}`), randomBytes(20_000));
+}
+
+/** Each distinct content of a file once. */
+class Contents {
+  readonly #sizes = new Map<string, number>();
+  /** Files that were read before and have not changed. */
+  readonly #seen = new Set<string>();
+
+  add(folder: string): void {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) this.add(path);
+      else if (entry.isFile()) this.#file(path);
+    }
+  }
+
+  get total(): Tags['unique'] {
+    let [bytes, blocks] = [0, 0];
+    for (const size of this.#sizes.values()) {
+      bytes += size;
+      blocks += Math.ceil(size / BLOCK) * BLOCK;
+    }
+    return { bytes, blocks };
+  }
+
+  #file(path: string): void {
+    const { ino, ctimeMs, size } = lstatSync(path);
+    const key = `${ino} ${ctimeMs}`;
+    if (size === 0 || this.#seen.has(key)) return;
+    this.#seen.add(key);
+    this.#sizes.set(createHash('sha256').update(readFileSync(path)).digest('hex'), size);
+  }
+}
