@@ -10,6 +10,10 @@ export const EXIT = {
   badInput: 4,
   notPermitted: 5,
   busy: 6,
+  /** fsck found problems and repaired them all. */
+  repaired: 7,
+  /** fsck leaves problems behind. */
+  damaged: 8,
   interrupted: 130,
 } as const;
 

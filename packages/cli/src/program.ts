@@ -368,6 +368,30 @@ Examples:
     (ids) => `give back ${[ids].flat().join(', ')}`,
     () => import('./commands/lease/release.js'),
   ).addOption(json());
+  command(
+    'fsck',
+    'check everything that the store claims, and repair it',
+    () => 'check the store',
+    () => import('./commands/store/fsck.js'),
+  )
+    .option('--repair', 'repair what can be repaired; what is lost is moved to quarantine, never removed')
+    .option(
+      '--from <path>',
+      'with --repair: an archive, layout or tar to take lost content from; may be given several times',
+      (path: string, paths: string[] | undefined) => [...(paths ?? []), path],
+    )
+    .option('--afresh', 'begin anew where an earlier check was interrupted')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Reads all of the store with every processor. It runs beside imports and mounts; a repair waits until nobody else adds or
+removes. Interrupted, it goes on where it was the next time. Exit codes: 0 sound, 7 all problems repaired, 8 damaged.
+
+Examples:
+  layerfs fsck
+  layerfs fsck --repair --from app.tar --from ./layout`,
+    );
   return program;
 }
 

@@ -37,6 +37,18 @@ export type { Change } from './core/overlay/entry.js';
 export type { ImageUsage, SnapshotUsage, Usage, UsageOptions } from './store/usage/usage.js';
 export { PARTS, type Part, type PartUsage, type StoreSize, type UsageProgress } from './store/usage/measure.js';
 export type { PrunedImage, PruneOptions, PruneResult } from './store/gc/prune.js';
+export { checkStore } from './store/fsck/fsck.js';
+export {
+  PROBLEM_KINDS,
+  type Checked,
+  type FsckOptions,
+  type FsckProgress,
+  type FsckReport,
+  type Outcome,
+  type Problem,
+  type ProblemKind,
+  type Severity,
+} from './store/fsck/problem.js';
 export type { CheckoutOptions, CheckoutProgress, CheckoutResult } from './store/output/checkout.js';
 export { REBUILT_FROM, type ExportOptions, type ExportProgress, type ExportResult } from './store/output/export.js';
 export * from './mount/index.js';

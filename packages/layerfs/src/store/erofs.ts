@@ -4,6 +4,7 @@ import { digestHex, type ChainID, type DiffID } from '../core/digest.js';
 import { hexBytes } from '../core/bytes.js';
 import { ErofsImage } from '../core/erofs/image.js';
 import { LayerfsError } from '../core/error.js';
+import type { Tree } from '../core/tree/tree.js';
 import type { StoreContext } from './context.js';
 import { isErrno } from './errors.js';
 import { Session } from './session.js';
@@ -24,8 +25,7 @@ export function ensureErofs(context: StoreContext, chainID: ChainID, diffIDs: re
   const session = new Session(context, 'EROFS image');
   try {
     const temporary = join(session.folder, 'erofs');
-    // The first half of the chainID tells images apart well enough.
-    writeImage(new ErofsImage(tree, { uuid: hexBytes(digestHex(chainID).slice(0, 32)) }), temporary);
+    writeImage(erofsOf(tree, chainID), temporary);
     publish(temporary, target);
   } catch (error) {
     if (!(error instanceof LayerfsError) || error.code !== 'unimplemented') throw error;
@@ -35,6 +35,12 @@ export function ensureErofs(context: StoreContext, chainID: ChainID, diffIDs: re
     session.end();
   }
   return target;
+}
+
+/** The EROFS image of a stack's merged tree. @throws as {@link ensureErofs} */
+export function erofsOf(tree: Tree, chainID: ChainID): ErofsImage {
+  // The first half of the chainID tells images apart well enough.
+  return new ErofsImage(tree, { uuid: hexBytes(digestHex(chainID).slice(0, 32)) });
 }
 
 function writeImage(image: ErofsImage, path: string): void {

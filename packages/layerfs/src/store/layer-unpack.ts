@@ -9,9 +9,7 @@ import type { TarEntry } from '../core/tar/entry.js';
 import { LayerReader } from '../core/tar/layer.js';
 import { TarParser, type TarHandler } from '../core/tar/parser.js';
 import type { Xxhash } from './hash.js';
-import type { Inflated } from './inflate/inflate.js';
 import { ObjectList } from './object-list.js';
-import type { LargeObject, ObjectWriter } from './objects.js';
 import { RecordFileWriter } from './record-file.js';
 
 /** Files up to this size are hashed and written in one go; larger ones are streamed. */
@@ -19,6 +17,38 @@ const SMALL = 1 << 20;
 const MAX_CHUNK = 1 << 19;
 /** Largest layer that is taken when nobody says: what a bomb can cost is bounded, no known image comes near. */
 export const DEFAULT_MAX_LAYER_SIZE = 128 * 2 ** 30;
+
+/** Where content goes. */
+export interface ObjectSink {
+  /** Takes an object from memory; the bytes are valid until it returns. Errors may come from `drain` or `flush`. */
+  add(hex: string, bytes: Uint8Array): void;
+  /** Begins one that is too large for memory. */
+  create(): LargeObjectSink;
+  drain(): Promise<void>;
+  flush(): Promise<void>;
+}
+
+/** One large object; its name is known at the end. */
+export interface LargeObjectSink {
+  /** Bytes so far, holes included. */
+  readonly size: number;
+  write(bytes: Uint8Array): void;
+  hole(length: number): void;
+  /** @returns the sha256 */
+  finish(): Buffer;
+  abort(): void;
+}
+
+/** Where the tar record goes. */
+interface RecordSink {
+  readonly writer: Pick<RecordFileWriter['writer'], 'literal' | 'object'>;
+  drain(): Promise<void>;
+}
+
+/** A layer's uncompressed tar, to be read once, and its sha256 afterwards. */
+export interface LayerTar extends AsyncIterable<Uint8Array> {
+  digest(): Uint8Array;
+}
 
 /** What a layer's tar was turned into; its files lie in the folder given to {@link unpackLayer}. */
 export interface UnpackedLayer {
@@ -42,8 +72,8 @@ function tooLarge(limit: number, what: string): LayerfsError {
 class Unpacker implements TarHandler {
   readonly tree = new TreeBuilder();
   readonly reader = new LayerReader(this.tree);
-  readonly #record: RecordFileWriter;
-  readonly #objects: ObjectWriter;
+  readonly #record: RecordSink;
+  readonly #objects: ObjectSink;
   #digests = Buffer.alloc(32 * 256);
   #sizes = new Float64Array(256);
   contentSize = 0;
@@ -53,13 +83,13 @@ class Unpacker implements TarHandler {
   #taken = 0;
   #dataSize = 0;
   #buffer = Buffer.alloc(0);
-  #large: LargeObject | undefined;
+  #large: LargeObjectSink | undefined;
   #range = 0;
   #rangeTaken = 0;
 
   readonly #maxSize: number;
 
-  constructor(record: RecordFileWriter, objects: ObjectWriter, maxSize: number) {
+  constructor(record: RecordSink, objects: ObjectSink, maxSize: number) {
     this.#record = record;
     this.#objects = objects;
     this.#maxSize = maxSize;
@@ -114,7 +144,7 @@ class Unpacker implements TarHandler {
     this.#finish(large.finish(), undefined);
   }
 
-  #sparseContent(object: LargeObject, ranges: NonNullable<TarEntry['sparse']>, bytes: Uint8Array): void {
+  #sparseContent(object: LargeObjectSink, ranges: NonNullable<TarEntry['sparse']>, bytes: Uint8Array): void {
     let at = 0;
     while (at < bytes.length) {
       const range = ranges[this.#range];
@@ -172,19 +202,54 @@ class Unpacker implements TarHandler {
   }
 }
 
+/** What {@link deriveLayer} finds out. */
+export interface DerivedLayer extends UnpackedLayer {
+  /** The tree file's bytes. */
+  readonly tree: Uint8Array;
+}
+
+/** How a tar is read. */
+export interface UnpackOptions {
+  readonly maxSize?: number;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Unpacks an uncompressed layer tar: objects go to `objects`, and `tree`, `tar` and `objects` files into `folder`,
  * which exists. Memory does not grow with the size of files.
  * @throws LayerfsError of the tar (corrupt, invalid-argument), resource-exhausted beyond `maxSize`
  */
 export async function unpackLayer(
-  tar: Inflated,
+  tar: LayerTar,
   folder: string,
-  objects: ObjectWriter,
+  objects: ObjectSink,
   xxhash: Xxhash,
-  options: { readonly maxSize?: number; readonly signal?: AbortSignal } = {},
+  options: UnpackOptions = {},
 ): Promise<UnpackedLayer> {
   const record = new RecordFileWriter(join(folder, 'tar'), xxhash);
+  let derived: DerivedLayer;
+  let finished = false;
+  try {
+    derived = await deriveLayer(tar, record, objects, xxhash, options);
+    await record.finish(derived.size);
+    finished = true;
+  } finally {
+    if (!finished) record.close();
+  }
+  const { tree, ...unpacked } = derived;
+  unpacked.objects.write(join(folder, 'objects'), xxhash);
+  writeFileSync(join(folder, 'tree'), tree, { flag: 'wx', mode: 0o400 });
+  return unpacked;
+}
+
+/** Reads an uncompressed layer tar and tells what it is as a layer. @throws as {@link unpackLayer} */
+export async function deriveLayer(
+  tar: LayerTar,
+  record: RecordSink,
+  objects: ObjectSink,
+  xxhash: Xxhash,
+  options: UnpackOptions = {},
+): Promise<DerivedLayer> {
   const maxSize = options.maxSize ?? DEFAULT_MAX_LAYER_SIZE;
   const unpacker = new Unpacker(record, objects, maxSize);
   const parser = new TarParser(unpacker);
@@ -207,23 +272,15 @@ export async function unpackLayer(
     await record.finish(parser.offset);
     finished = true;
   } finally {
-    if (!finished) {
-      unpacker.abort();
-      record.close();
-    }
+    if (!finished) unpacker.abort();
   }
   const sum = tar.digest();
-  const list = unpacker.list();
-  list.write(join(folder, 'objects'), xxhash);
-  writeFileSync(join(folder, 'tree'), unpacker.tree.finish({ layers: [sum], hash: xxhash }), {
-    flag: 'wx',
-    mode: 0o400,
-  });
   return {
     diffID: digestFromBytes(sum) as DiffID,
     size: parser.offset,
     contentSize: unpacker.contentSize,
     entries: unpacker.reader.entries,
-    objects: list,
+    objects: unpacker.list(),
+    tree: unpacker.tree.finish({ layers: [sum], hash: xxhash }),
   };
 }

@@ -48,6 +48,10 @@ export class ObjectList {
     writeFileSync(path, Buffer.concat([MAGIC, this.#bytes, sum]), { flag: 'wx', mode: 0o400 });
   }
 
+  equals(other: ObjectList): boolean {
+    return this.#bytes.equals(other.#bytes);
+  }
+
   get count(): number {
     return this.#bytes.length / RECORD;
   }

@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { mapFile } from '@layerfs/linux';
@@ -70,6 +80,21 @@ export function writeMergedTree(layerTrees: readonly string[], target: string, x
       { hash: xxhash },
     );
     writeFileSync(target, merged, { flag: 'wx', mode: 0o400 });
+  } finally {
+    for (const { unmap } of mapped) unmap();
+  }
+}
+
+/** The bytes of the merged tree that {@link writeMergedTree} writes, of trees that are verified first. @throws as that */
+export function mergedTree(layerTrees: readonly string[], xxhash: Xxhash): Uint8Array {
+  const mapped: MappedTree[] = [];
+  try {
+    for (const path of layerTrees) mapped.push(openTree(path, xxhash));
+    if (mapped.length === 1 && isSelfContained(mapped[0].tree)) return readFileSync(mapped[0].path);
+    return mergeTrees(
+      mapped.map(({ tree }) => tree),
+      { hash: xxhash },
+    );
   } finally {
     for (const { unmap } of mapped) unmap();
   }

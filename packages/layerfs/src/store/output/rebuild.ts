@@ -17,7 +17,7 @@ const CHUNK = 256 * 1024;
  * @throws LayerfsError corrupt naming the layer and the object
  */
 export async function* rebuildTar(
-  { paths, xxhash }: StoreContext,
+  { paths, xxhash }: Pick<StoreContext, 'paths' | 'xxhash'>,
   diffID: DiffID,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {

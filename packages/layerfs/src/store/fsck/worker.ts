@@ -1,0 +1,70 @@
+/** A thread of a check: does one job after the other. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { LayerfsError } from '../../core/error.js';
+import { loadXxhash } from '../hash.js';
+import { InflateThreads } from '../inflate/thread.js';
+import { StorePaths } from '../paths.js';
+import { checkBlob } from './check-blob.js';
+import { checkChain } from './check-chain.js';
+import { checkLayer } from './check-layer.js';
+import { checkObject, checkObjects } from './check-objects.js';
+import type { Job, JobContext, JobResult } from './jobs.js';
+
+/** What the thread answers. */
+export type WorkerReply =
+  | { readonly kind: 'bytes'; readonly bytes: number }
+  | { readonly kind: 'done'; readonly result: JobResult }
+  | { readonly kind: 'failed'; readonly message: string; readonly code: string | undefined };
+
+/** Bytes between two messages about them. */
+const REPORT = 8 << 20;
+
+const context = workerData as JobContext;
+const paths = new StorePaths(context.root);
+const threads = new InflateThreads();
+let pending = 0;
+
+function send(reply: WorkerReply): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port, not a window
+  parentPort?.postMessage(reply);
+}
+
+function onBytes(bytes: number): void {
+  pending += bytes;
+  if (pending >= REPORT) tell();
+}
+
+function tell(): void {
+  send({ kind: 'bytes', bytes: pending });
+  pending = 0;
+}
+
+async function run(job: Job): Promise<JobResult> {
+  const store = { paths, xxhash: await loadXxhash() };
+  switch (job.kind) {
+    case 'objects':
+      return checkObjects(context, job.prefix, onBytes);
+    case 'object':
+      return { findings: checkObject(context, job.hex, onBytes), items: 1 };
+    case 'layer':
+      return checkLayer(store, context, job.diffID, onBytes);
+    case 'blob':
+      return checkBlob(store, context, job.digest, job.layer, threads, onBytes);
+    case 'chain':
+    default:
+      return checkChain(store, context, job.chainID, job.layers, onBytes);
+  }
+}
+
+async function answer(job: Job): Promise<void> {
+  try {
+    const result = await run(job);
+    tell();
+    send({ kind: 'done', result });
+  } catch (error) {
+    const { message, code } = error instanceof LayerfsError ? error : (error as NodeJS.ErrnoException);
+    send({ kind: 'failed', message, code });
+  }
+}
+
+parentPort?.on('message', (job: Job) => void answer(job));
