@@ -231,6 +231,7 @@ export async function unpackLayer(
   let finished = false;
   try {
     derived = await deriveLayer(tar, record, objects, xxhash, options);
+    // Last, as it closes the file.
     await record.finish(derived.size);
     finished = true;
   } finally {
@@ -268,8 +269,6 @@ export async function deriveLayer(
     }
     parser.finish();
     await objects.flush();
-    // Last, as it closes the file.
-    await record.finish(parser.offset);
     finished = true;
   } finally {
     if (!finished) unpacker.abort();

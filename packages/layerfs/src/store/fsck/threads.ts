@@ -31,7 +31,8 @@ export class JobThreads {
     const abort = (): void => stop.abort();
     const lane = async (): Promise<void> => {
       const worker =
-        this.#free.pop() ?? new Worker(new URL('worker.js', import.meta.url), { workerData: this.#context });
+        this.#free.pop() ??
+        new Worker(new URL('worker.js', import.meta.url), { workerData: this.#context, execArgv: [] });
       let idle = false;
       try {
         for (let job = queue.pop(); job !== undefined && !stop.signal.aborted; job = queue.pop()) {
