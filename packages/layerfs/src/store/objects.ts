@@ -145,8 +145,11 @@ export class LargeObject {
 
   /** Names the object by its content; returns the sha256. */
   finish(): Buffer {
-    ftruncateSync(this.#fd, this.#size);
-    closeSync(this.#fd);
+    try {
+      ftruncateSync(this.#fd, this.#size);
+    } finally {
+      closeSync(this.#fd);
+    }
     const digest = this.#hash.digest();
     this.#done(this.#path, digest.toString('hex'), this.#size);
     return digest;

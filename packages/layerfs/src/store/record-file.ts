@@ -21,7 +21,12 @@ export class RecordFileWriter {
   constructor(path: string, hash: Xxhash) {
     this.#hash = hash;
     this.#fd = openSync(path, 'wx', 0o400);
-    writeSync(this.#fd, RECORD_MAGIC);
+    try {
+      writeSync(this.#fd, RECORD_MAGIC);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** Writes the frame out once it is full. To be awaited after each chunk. */

@@ -60,12 +60,21 @@ export class Session {
   constructor({ paths, meta }: StoreContext, doing: string) {
     this.since = meta.deletions();
     this.folder = mkdtempSync(join(paths.ingest, `session-${this.since}-`));
-    this.#fd = openSync(join(this.folder, LOCK_NAME), 'w', 0o600);
-    // Whoever lists sessions may be looking at it, for a moment.
-    flock(this.#fd, LOCK.EX);
-    mkdirSync(join(this.folder, 'objects'));
     this.#keeps = { doing, pid: process.pid, images: [], layers: [], snapshots: [] };
-    this.#write();
+    let fd: number | undefined;
+    try {
+      fd = openSync(join(this.folder, LOCK_NAME), 'w', 0o600);
+      // Whoever lists sessions may be looking at it, for a moment.
+      flock(fd, LOCK.EX);
+      mkdirSync(join(this.folder, 'objects'));
+      this.#write();
+    } catch (error) {
+      // Locked by nobody who would ever end it, it would live as long as this process.
+      if (fd !== undefined) closeSync(fd);
+      rmSync(this.folder, { recursive: true, force: true });
+      throw error;
+    }
+    this.#fd = fd;
   }
 
   /** Keeps these too. Call with the store's lock held shared, and make sure that they are there. */

@@ -71,6 +71,8 @@ export async function collect(context: StoreContext, options: CollectOptions): P
   const freed: Freed = { objects: 0, bytes: 0, diskBytes: 0, disagreements: [], onFreed: () => tell('layers') };
 
   tell('mark');
+  // Before that goes which tells that there are remains.
+  if (options.remains === true) await removeFiles(context, tallies, signal);
   await lock.exclusive(signal, () => sweepLocked(context));
   const reach = new Reach(context);
   const remains = new Set([...meta.removals(), ...trashedLayers(paths)]);

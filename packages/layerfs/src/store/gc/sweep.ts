@@ -47,6 +47,15 @@ function hasRemains(context: StoreContext): boolean {
  */
 export function sweepLocked(context: StoreContext): void {
   const { paths, meta } = context;
+  for (const name of readdirSync(paths.layers)) {
+    const diffID = `sha256:${name}` as DiffID;
+    if (!HEX.test(name) || meta.layer(diffID) !== undefined) continue;
+    trashRemoved(context, diffID);
+    // Another one of it is there already: its list is the same.
+    rmSync(paths.layer(diffID), { recursive: true, force: true });
+  }
+  for (const id of lostSnapshots(context)) renameSync(paths.snapshot(id), join(paths.trash, `snapshot-${id}`));
+  // Last, as these tell the next one to open the store that there are remains, when we get no further.
   for (const folder of readSessions(paths).dead) {
     for (const name of namesIn(folder)) if (name.startsWith('layer-')) trashFolder(paths, join(folder, name));
     removeSession(folder);
@@ -56,14 +65,6 @@ export function sweepLocked(context: StoreContext): void {
     // Whoever makes a store's first records has the store's lock.
     if (name.startsWith('meta-')) rmSync(join(paths.ingest, name), { recursive: true, force: true });
   }
-  for (const name of readdirSync(paths.layers)) {
-    const diffID = `sha256:${name}` as DiffID;
-    if (!HEX.test(name) || meta.layer(diffID) !== undefined) continue;
-    trashRemoved(context, diffID);
-    // Another one of it is there already: its list is the same.
-    rmSync(paths.layer(diffID), { recursive: true, force: true });
-  }
-  for (const id of lostSnapshots(context)) renameSync(paths.snapshot(id), join(paths.trash, `snapshot-${id}`));
 }
 
 /** A layer that a dead session had not moved into place has no known name: it gets one of its own. */

@@ -108,8 +108,9 @@ export async function importSource(
     for (const held of locks) held.release();
     if (failed && publishing) {
       session.abandon();
-      // What was published and not recorded; whoever opens the store later does it if we cannot.
-      await sweepStore(context);
+      // What was published and not recorded; whoever opens the store later does it if we cannot, be it for the same reason
+      // for which the import failed, which is the one to tell.
+      await sweepStore(context).catch(() => undefined);
     } else {
       session.end();
       if (hasTrash(paths)) await emptyTrash(paths);

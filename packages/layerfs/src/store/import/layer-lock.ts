@@ -53,8 +53,14 @@ class HeldLock implements LayerLock {
   release(): void {
     if (!this.#held) return;
     this.#held = false;
-    unlinkSync(this.#path);
-    closeSync(this.#fd);
+    try {
+      unlinkSync(this.#path);
+    } catch (error) {
+      // On a disk that takes no changes the file stays, as nobody's lock: a sweep removes it.
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    } finally {
+      closeSync(this.#fd);
+    }
   }
 }
 
