@@ -36,7 +36,11 @@ function mountsCheck(root: string): Check {
   const name = 'Mounts';
   const mounts = listMounts(root);
   const dead = mounts.filter((mount) => mount.state === 'dead').map((mount) => mount.mountpoint);
-  if (dead.length === 0) return { name, ok: true, detail: `${String(mounts.length)} of this store, all served.` };
+  if (dead.length === 0) {
+    const byKernel = mounts.filter((mount) => mount.kernel !== undefined).length;
+    const served = byKernel === 0 ? 'all served' : `${byKernel} by the kernel, ${mounts.length - byKernel} served`;
+    return { name, ok: true, detail: `${mounts.length} of this store, ${served}.` };
+  }
   return {
     name,
     ok: false,

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bootId } from '../../store/kernel-mounts.js';
 import { listMounts } from './mounts.js';
 import { RegistryEntry, processStart, readRegistry, registryFolder, type MountInfo } from './registry.js';
 
@@ -46,6 +47,24 @@ describe('the registry', () => {
     writeFileSync(join(registryFolder(root), 'dead.json'), JSON.stringify(info('dead')));
     expect(listMounts(root).map((mount) => [mount.id, mount.state])).toEqual([['live', 'ready']]);
     expect(readdirSync(registryFolder(root))).toEqual(['live.json']);
+  });
+
+  it('keeps the entry of a kernel mount that is not here as long as somebody has its image open', () => {
+    const folder = registryFolder(root);
+    new RegistryEntry(root, 'live').publish(info('live'));
+    const write = (id: string, boot: string): void => {
+      writeFileSync(join(folder, `${id}.erofs`), 'image');
+      writeFileSync(join(folder, `${id}.json`), JSON.stringify({ ...info(id), kernel: { boot, backing: 'file' } }));
+    };
+    write('used', bootId());
+    write('unused', bootId());
+    write('before', 'another run of the kernel');
+    const open = ['used', 'before'].map((id) => openSync(join(folder, `${id}.erofs`), 'r'));
+    expect(listMounts(root).map(({ id }) => id)).toEqual(['live']);
+    expect(readdirSync(folder)).toEqual(['live.json', 'used.erofs', 'used.json']);
+    for (const fd of open) closeSync(fd);
+    listMounts(root);
+    expect(readdirSync(folder)).toEqual(['live.json']);
   });
 
   it('passes over what is no entry', () => {
