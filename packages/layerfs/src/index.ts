@@ -31,6 +31,7 @@ export type { Disagreement } from './store/gc/counts.js';
 export type { KeptThing } from './store/gc/kept.js';
 export { reasonText, type Reason } from './store/gc/marks.js';
 export type { Lease, LeaseOptions, Leases } from './store/gc/leases.js';
+export type { DiffOptions } from './store/snapshot/diff.js';
 export type { CommitOptions, CommitResult } from './store/snapshot/commit.js';
 export type { Freeze, RemoveSnapshotResult, Snapshot } from './store/snapshot/snapshot.js';
 export type { Change } from './core/overlay/entry.js';

@@ -8,36 +8,23 @@ export interface FileLock {
   release(): void;
 }
 
+/** Longest time between two attempts, in milliseconds. */
+const LONGEST_WAIT = 10;
+
 /**
  * Takes flock(2) on a file, made if absent, without blocking the thread.
  * @param mode 'shared' or 'exclusive'
- * @param patience milliseconds after which it gives up, with undefined
  * @throws LayerfsError aborted when the signal fires first
  */
-export async function lockFile(path: string, mode: 'shared' | 'exclusive', signal?: AbortSignal): Promise<FileLock>;
-export async function lockFile(
-  path: string,
-  mode: 'shared' | 'exclusive',
-  signal: AbortSignal | undefined,
-  patience: number,
-): Promise<FileLock | undefined>;
-export async function lockFile(
-  path: string,
-  mode: 'shared' | 'exclusive',
-  signal?: AbortSignal,
-  patience = Number.POSITIVE_INFINITY,
-): Promise<FileLock | undefined> {
+export async function lockFile(path: string, mode: 'shared' | 'exclusive', signal?: AbortSignal): Promise<FileLock> {
   const fd = openSync(path, 'a', 0o600);
   let had = false;
   try {
-    let waited = 0;
-    for (let wait = 1; ; wait = Math.min(wait * 2, 50)) {
+    for (let wait = 1; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
       if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted while waiting for a lock');
       had = tryFlock(fd, mode === 'shared' ? LOCK.SH : LOCK.EX);
       if (had) return held(fd);
-      if (waited >= patience) return undefined;
       await sleep(wait);
-      waited += wait;
     }
   } finally {
     if (!had) closeSync(fd);

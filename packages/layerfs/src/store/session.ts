@@ -115,18 +115,27 @@ export class Session {
   }
 }
 
-/** Runs long work on an image, found by `find`, which stays whole meanwhile. The store's lock is not held. */
-export async function withImage<F extends { readonly record: ImageRecord }, T>(
+/** What long work was looking for, and what of it has to stay meanwhile. */
+export interface Kept<T> {
+  readonly found: T;
+  readonly keep: Partial<Pick<Keeps, 'images' | 'layers' | 'snapshots'>>;
+}
+
+/**
+ * Runs long work on what `find` finds in the store, which stays whole meanwhile. The store's lock is not held.
+ * @param doing what the work is, for people
+ */
+export async function withKept<F, T>(
   context: StoreContext,
   doing: string,
   signal: AbortSignal | undefined,
-  find: () => F,
+  find: () => Kept<F>,
   work: (found: F) => Promise<T>,
 ): Promise<T> {
   const { session, found } = await context.lock.shared(signal, () => {
-    const found = find();
+    const { found, keep } = find();
     const session = new Session(context, doing);
-    session.keep({ images: [found.record] });
+    session.keep(keep);
     return { session, found };
   });
   try {

@@ -3,9 +3,6 @@ import { LayerfsError } from '../core/error.js';
 import { lockFile, tryLockFile, type FileLock } from './locks.js';
 import type { StorePaths } from './paths.js';
 
-/** So long somebody who wants the store alone lets newcomers go first, in milliseconds. */
-const PATIENCE = 250;
-
 /**
  * The store's lock. Held shared for a moment by whoever finds something and takes hold of it, or publishes something and
  * records it; exclusively for a moment by whoever takes something away. Nobody holds it for long work: for that there are
@@ -25,7 +22,7 @@ export class StoreLock {
   /** Runs something while nothing is taken away. Within itself it does not wait again. */
   async shared<T>(signal: AbortSignal | undefined, action: () => Promise<T> | T): Promise<T> {
     if (this.#held.getStore() !== undefined) return action();
-    // Newcomers wait at the gate while somebody has waited too long for the store alone.
+    // Held while waiting, so that whoever takes things away lets those go first who wait already.
     const gate = await lockFile(this.#paths.gate, 'shared', signal);
     let lock: FileLock;
     try {
@@ -48,9 +45,8 @@ export class StoreLock {
     return lock === undefined ? undefined : this.#run('exclusive', lock, action);
   }
 
+  // Newcomers wait at the gate until this one has had its turn.
   async #alone(signal: AbortSignal | undefined): Promise<FileLock> {
-    const lock = await lockFile(this.#paths.lock, 'exclusive', signal, PATIENCE);
-    if (lock !== undefined) return lock;
     const gate = await lockFile(this.#paths.gate, 'exclusive', signal);
     try {
       return await lockFile(this.#paths.lock, 'exclusive', signal);

@@ -42,18 +42,17 @@ import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './outpu
 import { exportImage, type ExportOptions, type ExportResult } from './output/export.js';
 import { defaultRoot, StorePaths } from './paths.js';
 import { commitSnapshot, type CommitOptions, type CommitResult } from './snapshot/commit.js';
-import { diffImages, diffSnapshot } from './snapshot/diff.js';
+import { diffImages, diffSnapshot, type DiffOptions } from './snapshot/diff.js';
 import {
   createSnapshot,
   findSnapshot,
   listSnapshots,
   removeSnapshot,
   snapshotRecord,
-  type Freeze,
   type RemoveSnapshotResult,
   type Snapshot,
 } from './snapshot/snapshot.js';
-import { withImage } from './session.js';
+import { withKept, type Kept } from './session.js';
 import type { ImportInput } from './source/open.js';
 import { StoreLock } from './store-lock.js';
 import { ensureChain, openTree, type MappedTree } from './trees.js';
@@ -256,12 +255,15 @@ export class Store {
    * root. It keeps what it needs of the image, whatever becomes of that.
    * @param options `name`: letters, digits, `_`, `.` and `-`; one is made up without it
    */
-  createSnapshot(ref: string, options: { readonly name?: string } = {}): Promise<Snapshot> {
+  createSnapshot(
+    ref: string,
+    options: { readonly name?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<Snapshot> {
     return this.shared(() => {
       const snapshot = createSnapshot(this.#context, ref, options.name);
       touch(this.#context, [snapshot.image]);
       return Promise.resolve(snapshot);
-    });
+    }, options);
   }
 
   /** All snapshots, sorted by name. */
@@ -287,11 +289,9 @@ export class Store {
    * @param from a snapshot's name, or an image where `to` is one
    * @param options `freeze`: for a snapshot that is mounted
    */
-  diff(from: string, to?: string, options: { readonly freeze?: Freeze } = {}): Promise<Change[]> {
-    return this.shared(() =>
-      to === undefined
-        ? diffSnapshot(this.#context, from, options.freeze)
-        : Promise.resolve(diffImages(this.#context, from, to)),
+  diff(from: string, to?: string, options: DiffOptions = {}): Promise<Change[]> {
+    return this.#try('comparing', () =>
+      to === undefined ? diffSnapshot(this.#context, from, options) : diffImages(this.#context, from, to, options),
     );
   }
 
@@ -377,12 +377,12 @@ export class Store {
     signal: AbortSignal | undefined,
     work: (found: FoundImage) => Promise<T>,
   ): Promise<T> {
-    const find = (): FoundImage => {
+    const find = (): Kept<FoundImage> => {
       const found = findImage(this.#context.meta, ref);
       touch(this.#context, [found.record.digest]);
-      return found;
+      return { found, keep: { images: [found.record] } };
     };
-    return withImage(this.#context, doing, signal, find, work);
+    return withKept(this.#context, doing, signal, find, work);
   }
 
   #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): ImageTree {

@@ -23,8 +23,10 @@ export interface Freed {
 }
 
 /** How long the store is held for one batch, in milliseconds, as far as that can be foreseen. */
-const HOLD = 20;
-const FIRST_BATCH = 256;
+const HOLD = 40;
+const FIRST_BATCH = 512;
+/** Each is synced by itself, which takes its time however small it is. */
+const SMALLEST_BATCH = 256;
 const LARGEST_BATCH = 16384;
 
 /**
@@ -64,7 +66,10 @@ export async function dismantle(
       return performance.now() - began;
     });
     next = end;
-    size = Math.max(16, Math.min(LARGEST_BATCH, Math.round(size * Math.min(4, HOLD / Math.max(took, 0.1)))));
+    size = Math.max(
+      SMALLEST_BATCH,
+      Math.min(LARGEST_BATCH, Math.round(size * Math.min(4, HOLD / Math.max(took, 0.1)))),
+    );
     freed.onFreed?.();
   }
   await rm(trashedLayer(context.paths, diffID), { recursive: true, force: true });

@@ -28,6 +28,7 @@ import type { Tree } from '../../core/tree/tree.js';
 import { checkAborted, isErrno } from '../errors.js';
 import type { StorePaths } from '../paths.js';
 import { copyObject } from './copy-object.js';
+import { emptyFolder } from './empty-folder.js';
 import { Notes } from './notes.js';
 
 /** Options of a checkout. */
@@ -58,7 +59,8 @@ const BREATH = 256;
 
 /**
  * Writes a tree to a folder that is new or empty.
- * @throws LayerfsError already-exists when it is not empty; what was written before a failure stays
+ * @throws LayerfsError already-exists when it is not empty; aborted: then nothing is left of it. What was written before
+ * another failure stays, as far as it came.
  */
 export async function checkoutTree(
   tree: Tree,
@@ -74,7 +76,8 @@ export async function checkoutTree(
     checkout.attributes(ROOT, fd, undefined, '');
     return checkout.result();
   } catch (error) {
-    if (made && checkout.entries === 0) rmdirSync(folder);
+    if (options.signal?.aborted === true) emptyFolder(fd);
+    if (made && (checkout.entries === 0 || options.signal?.aborted === true)) rmdirSync(folder);
     throw error;
   } finally {
     close(fd);
