@@ -113,7 +113,8 @@ test.for(Array.from({ length: SEEDS }, (_, index) => FIRST + index))(
       log.push(`# by ${first}`, ...lines);
       const done = await look(first, `${lines.join('\n')}\ntrue`);
       const { unexplained } = judge(await look(second), done);
-      expect(report(unexplained, [second, first]), log.join('\n')).toBe('');
+      const changes = unexplained.length === 0 ? '' : `\nafter:\n${log.join('\n')}`;
+      expect(report(unexplained, [second, first]) + changes).toBe('');
     }
   },
 );
