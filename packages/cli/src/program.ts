@@ -253,6 +253,9 @@ Examples:
         'fuse (default): a process serves it; kernel: EROFS and overlayfs, without a process (root, Linux 6.5); auto: kernel where that works, else fuse',
       ).choices(['fuse', 'kernel', 'auto']),
     )
+    .addOption(
+      new Option('--verify <when>', 'check the sha256 of what is read, the first time it is opened').choices(['open']),
+    )
     .option('--trace <file>', 'log each request with its duration')
     .option('--passthrough', 'let the kernel read file data itself where it can (default: when files are large)')
     .option('--no-passthrough', 'serve file data from the serving process, and the page cache')

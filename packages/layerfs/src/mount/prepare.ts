@@ -57,6 +57,11 @@ export interface MountOptions {
   readonly allowDevices?: boolean;
   /** Let set-user-ID and set-group-ID programs and file capabilities work; false unless told. */
   readonly allowSetuid?: boolean;
+  /**
+   * `open`: an object's sha256 is checked the first time that it is opened in this mount, and again when its file was changed. A file
+   * whose content is damaged gives EIO, and a line in `mounts/ID.log`.
+   */
+  readonly verify?: 'open';
   /** A file that gets a line for each request. */
   readonly trace?: string;
   /** How often the server looks for a next request before it sleeps (a look is half a microsecond); 0: never. */
@@ -96,6 +101,7 @@ export async function planMount(
         allowOther: options.allowOther ?? process.geteuid?.() === 0,
         allowDevices: options.allowDevices ?? false,
         allowSetuid: options.allowSetuid ?? false,
+        ...(options.verify === undefined ? {} : { verify: options.verify }),
         ...(options.trace === undefined ? {} : { trace: resolve(options.trace) }),
       },
     },

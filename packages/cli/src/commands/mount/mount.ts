@@ -16,6 +16,7 @@ interface Options extends GlobalOptions {
   readonly verbose?: boolean;
   readonly mountMode?: 'fuse' | 'kernel' | 'auto';
   readonly trace?: string;
+  readonly verify?: 'open';
   readonly passthrough?: boolean;
   readonly rw?: boolean;
   readonly name?: string;
@@ -37,6 +38,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
     allowDevices: options.dev === true,
     allowSetuid: options.suid === true,
     ...(options.allowOther === true ? { allowOther: true } : {}),
+    ...(options.verify === undefined ? {} : { verify: options.verify }),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     signal,
   };
@@ -73,6 +75,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
 function servedOptions(options: Options): string | undefined {
   if (options.foreground === true) return '--foreground';
   if (options.trace !== undefined) return '--trace';
+  if (options.verify !== undefined) return '--verify';
   return options.passthrough === false ? '--no-passthrough' : undefined;
 }
 

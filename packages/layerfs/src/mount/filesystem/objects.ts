@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { AT, AT_FDCWD, ErrnoError, O, close, errno, fileSize, openat, statx } from '@layerfs/linux';
 import type { Tree } from '../../core/tree/tree.js';
+import type { Verifier } from './verifier.js';
 
 /** Something an operator should know of: content that cannot be read. */
 export interface ObjectProblem {
@@ -29,8 +30,14 @@ export class ObjectFolder {
   readonly #reported = new Set<number>();
   readonly #blocks = new Map<number, number>();
 
-  /** @param folder descriptor of the objects folder; owned by this from now on */
-  constructor(folder: number, tree: Tree, report: ProblemListener) {
+  readonly #verifier: Verifier | undefined;
+
+  /**
+   * @param folder descriptor of the objects folder; owned by this from now on
+   * @param verifier checks content when it is opened; not checked without one
+   */
+  constructor(folder: number, tree: Tree, report: ProblemListener, verifier?: Verifier) {
+    this.#verifier = verifier;
     this.#folder = folder;
     this.#tree = tree;
     this.#report = report;
@@ -43,10 +50,52 @@ export class ObjectFolder {
    */
   open(index: number, size: number): number {
     const fd = this.openAny(index);
-    const found = fileSize(fd);
-    if (found === size) return fd;
+    const problem = this.#problemOf(index, fd, size);
+    if (problem === undefined) return fd;
     close(fd);
-    throw this.#problem(index, `has ${String(found)} bytes, should have ${String(size)}`);
+    throw this.#problem(index, problem);
+  }
+
+  #problemOf(index: number, fd: number, size: number): string | undefined {
+    const found = fileSize(fd);
+    if (found !== size) return `has ${String(found)} bytes, should have ${String(size)}`;
+    if (this.#verifier === undefined) return undefined;
+    const digest = this.#tree.digestAt(index);
+    const hex = this.#verifier.digestOf(digest, fd);
+    if (hex === digest) return undefined;
+    return hex === undefined ? 'cannot be read' : `is damaged (its content has sha256 ${hex})`;
+  }
+
+  /** Whether content is verified when it is opened. */
+  get verifies(): boolean {
+    return this.#verifier !== undefined;
+  }
+
+  /** Opens and closes, for what that says of the content. @throws ErrnoError as {@link open} */
+  check(index: number, size: number): void {
+    close(this.open(index, size));
+  }
+
+  /**
+   * Begins to verify content that takes long.
+   * @param done called in the serving thread; {@link open} is quick then
+   * @returns false when there is nothing to wait for
+   */
+  verifyLater(index: number, size: number, done: () => void): boolean {
+    if (this.#verifier === undefined) return false;
+    let fd: number;
+    try {
+      fd = this.openAny(index);
+    } catch (error) {
+      // Whoever opens it is told.
+      if (error instanceof ErrnoError) return false;
+      throw error;
+    }
+    try {
+      return fileSize(fd) === size && this.#verifier.begin(this.#tree.digestAt(index), size, fd, done);
+    } finally {
+      close(fd);
+    }
   }
 
   /** Blocks of 512 bytes that an object takes, holes left out; as many as its size says when it cannot be asked. */
@@ -117,6 +166,11 @@ export class ObjectReader {
       this.#open.set(index, fd);
     }
     return fd;
+  }
+
+  /** The folder that they are opened from. */
+  get folder(): ObjectFolder {
+    return this.#folder;
   }
 
   close(): void {

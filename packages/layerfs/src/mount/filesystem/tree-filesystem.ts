@@ -125,6 +125,7 @@ export class TreeFileSystem implements FileSystem {
   open(caller: Caller, flags: number, _kill: boolean, reply: Reply): void {
     const ino = this.#typed(caller.nodeid, S_IFREG, errno.EISDIR);
     if ((flags & O_ACCMODE) !== 0 || (flags & O_TRUNC) !== 0) throw readOnly('open');
+    if (this.#content?.reader.folder.verifies === true) return this.#openVerified(this.#content, ino, reply);
     const backing = this.#content?.backing;
     if (backing === undefined) {
       // "No such operation" is the kernel's sign to open and close without us from now on, with cached pages kept.
@@ -134,9 +135,36 @@ export class TreeFileSystem implements FileSystem {
     }
     const object = this.#tree.objectIndex(ino);
     if (object < 0) return reply.open(0, FOPEN.KEEP_CACHE);
+    this.#openBacking(backing, object, ino, reply);
+  }
+
+  #openBacking(backing: BackingPool, object: number, ino: number, reply: Reply): void {
     const id = backing.acquire(object, this.#tree.size(ino));
     // The handle names the object, so that RELEASE needs no table of handles.
     reply.open(object + 1, id === 0 ? FOPEN.KEEP_CACHE : FOPEN.PASSTHROUGH, id);
+  }
+
+  /** OPEN of content that is verified first. Every one comes to us. */
+  #openVerified({ reader, backing }: Content, ino: number, reply: Reply): void {
+    const object = this.#tree.objectIndex(ino);
+    if (object < 0) return reply.open(0, FOPEN.KEEP_CACHE);
+    const size = this.#tree.size(ino);
+    const answer = (to: Reply): void => {
+      reader.folder.check(object, size);
+      if (backing === undefined) to.open(0, FOPEN.KEEP_CACHE);
+      else this.#openBacking(backing, object, ino, to);
+    };
+    let later: Reply | undefined;
+    const begun = reader.folder.verifyLater(object, size, () => {
+      if (later === undefined) return;
+      try {
+        answer(later);
+      } catch (error) {
+        later.error(error instanceof ErrnoError ? error.errno : errno.EIO);
+      }
+    });
+    if (begun) later = reply.defer();
+    else answer(reply);
   }
 
   release(_caller: Caller, fh: number, _flags: number, reply: Reply): void {

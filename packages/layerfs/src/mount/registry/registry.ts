@@ -49,6 +49,8 @@ export interface MountInfo {
     readonly allowDevices: boolean;
     readonly allowSetuid: boolean;
     readonly trace?: string;
+    /** Content is verified when it is opened. */
+    readonly verify?: 'open';
   };
 }
 

@@ -15,6 +15,8 @@ export interface Served {
   readonly ready: unknown;
   /** Writes out what waits; for when nothing is to be done. */
   flush?(): void;
+  /** Goes on with what waited for another thread. */
+  resume?(): void;
   /** Sleeps until there is a request or a wake descriptor is readable. */
   sleep(): void;
 }
@@ -80,6 +82,7 @@ async function serveToTheEnd(serving: Served): Promise<void> {
       trimMappedPages();
       serving.sleep();
     }
+    serving.resume?.();
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

@@ -5,6 +5,7 @@ import type { Tree } from '../../core/tree/tree.js';
 import { STACKED_FILESYSTEMS } from '../doctor/store-root.js';
 import { BackingPool } from '../filesystem/backing.js';
 import { ObjectFolder, ObjectReader, openFolder, type ProblemListener } from '../filesystem/objects.js';
+import type { Verifier } from '../filesystem/verifier.js';
 import type { Content } from '../filesystem/tree-filesystem.js';
 
 /** What a mount does about passthrough, and why. */
@@ -60,8 +61,9 @@ export function chooseContent(
   objects: OpenedObjects,
   tree: Tree,
   report: ProblemListener,
+  verifier?: Verifier,
 ): Content & PassthroughChoice {
-  const folder = new ObjectFolder(objects.fd, tree, report);
+  const folder = new ObjectFolder(objects.fd, tree, report, verifier);
   const reason = whyNot(connection, objects, tree, folder);
   if (reason !== undefined) {
     return { reader: new ObjectReader(folder, KEEP_DESCRIPTORS), passthrough: false, reason };

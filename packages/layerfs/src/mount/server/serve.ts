@@ -3,6 +3,7 @@ import { Connection, Loop, MountError, mountKernel, mountWithHelper, type MountO
 import { POLL, PollSet, mapFile } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { Tree } from '../../core/tree/tree.js';
+import { Verifier } from '../filesystem/verifier.js';
 import { TreeFileSystem } from '../filesystem/tree-filesystem.js';
 import { RegistryEntry, processStart, type MountInfo } from '../registry/registry.js';
 import { detach } from '../registry/detach.js';
@@ -20,6 +21,8 @@ export interface Serving {
   readonly loop: Loop;
   /** Writes out what waits; for when nothing is to be done. */
   flush(): void;
+  /** Goes on with what waited for another thread. @returns whether that is why the loop was woken */
+  resume(): boolean;
   /** Sleeps until there is a request or a wake descriptor is readable. */
   sleep(): void;
 }
@@ -47,10 +50,12 @@ export async function startServing(plan: ServePlan, wake: readonly number[], tur
     const options = mountOptions(plan);
     const report: ProblemListener = ({ object, problem }) =>
       log.write(`object ${object} ${problem}; reading files with this content gives EIO`);
+    const verifier = plan.info.options.verify === undefined ? undefined : new Verifier(plan.objects);
+    const wakes = verifier === undefined ? wake : [...wake, verifier.wake];
     const root =
       plan.writable === undefined
-        ? readOnlyRoot(plan, tree, objects, options.defaultPermissions === true, report)
-        : openUnion(tree, objects, plan.writable, turns, report);
+        ? readOnlyRoot(plan, tree, objects, options.defaultPermissions === true, report, verifier)
+        : openUnion(tree, objects, plan.writable, turns, report, verifier);
     const { fd, transport } = await mountSomehow(options);
     mounted = true;
     const trace = plan.info.options.trace === undefined ? undefined : new TraceFile(plan.info.options.trace, tree);
@@ -63,18 +68,25 @@ export async function startServing(plan: ServePlan, wake: readonly number[], tur
     const info = describe(plan, transport, content);
     entry.publish(info);
     const loop = new Loop({
-      wake,
+      wake: wakes,
       ...(plan.spins === undefined ? {} : { spins: plan.spins }),
       onEnd: () => {
         trace?.close();
         entry.remove();
         log.close();
+        verifier?.close();
       },
     });
     loop.add(connection);
     const poll = new PollSet();
-    for (const descriptor of [fd, ...wake]) poll.add(descriptor, POLL.IN);
-    return { info, loop, flush: () => trace?.flush(), sleep: () => void poll.wait(-1) };
+    for (const descriptor of [fd, ...wakes]) poll.add(descriptor, POLL.IN);
+    return {
+      info,
+      loop,
+      flush: () => trace?.flush(),
+      resume: () => verifier?.resume() ?? false,
+      sleep: () => void poll.wait(-1),
+    };
   } catch (error) {
     if (mounted) await detach(plan.info.mountpoint, { lazy: true });
     entry.remove();
@@ -104,6 +116,7 @@ function readOnlyRoot(
   objects: OpenedObjects,
   defaultPermissions: boolean,
   report: ProblemListener,
+  verifier: Verifier | undefined,
 ): Root {
   const fs = new TreeFileSystem(tree, {
     passthrough: objects.readOnly,
@@ -113,7 +126,7 @@ function readOnlyRoot(
   return {
     fs,
     serve(connection) {
-      const content = chooseContent(connection, objects, tree, report);
+      const content = chooseContent(connection, objects, tree, report, verifier);
       fs.serveFrom(content);
       return content;
     },

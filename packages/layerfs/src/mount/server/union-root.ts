@@ -5,6 +5,7 @@ import { LayerfsError } from '../../core/error.js';
 import type { Tree } from '../../core/tree/tree.js';
 import { STACKED_FILESYSTEMS } from '../doctor/store-root.js';
 import { ObjectFolder, type ProblemListener } from '../filesystem/objects.js';
+import type { Verifier } from '../filesystem/verifier.js';
 import { TreeLower } from '../union/tree-lower.js';
 import { UnionFileSystem } from '../union/union-filesystem.js';
 import { Upper } from '../union/upper.js';
@@ -25,8 +26,9 @@ export function openUnion(
   plan: WritablePlan,
   turns: boolean,
   report: ProblemListener,
+  verifier?: Verifier,
 ): Root {
-  const lower = new TreeLower(tree, new ObjectFolder(objects.fd, tree, report));
+  const lower = new TreeLower(tree, new ObjectFolder(objects.fd, tree, report, verifier));
   const upper = openUpper(plan);
   const stacked = STACKED_FILESYSTEMS.has(statfsSync(plan.upper).type);
   const fs = new UnionFileSystem(lower, upper, {

@@ -30,9 +30,12 @@ try {
 }
 if (serving !== undefined) {
   report({ ready: serving.info });
-  while (serving.loop.run(IDLE_MILLIS) === 'idle') {
-    serving.flush();
-    serving.sleep();
+  for (;;) {
+    const result = serving.loop.run(IDLE_MILLIS);
+    if (result === 'idle') {
+      serving.flush();
+      serving.sleep();
+    } else if (result !== 'woken' || !serving.resume()) break;
   }
 }
 // Nothing may keep this thread: the port would.

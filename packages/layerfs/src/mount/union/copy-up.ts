@@ -321,6 +321,9 @@ export class CopyUp {
     const fd = upper.open(inode, O.RDWR);
     try {
       const capability = capabilityOf(fd);
+      await new Promise<void>((resolve) => {
+        if (lower.verifyLater?.(inode.lower, resolve) !== true) resolve();
+      });
       const content = lower.openContent(inode.lower);
       if (content >= 0) {
         try {

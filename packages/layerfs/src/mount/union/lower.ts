@@ -53,5 +53,11 @@ export interface Lower {
   nodeOf(ino: number): LowerNode;
   /** Equal numbers mean equal content, which may then share one descriptor or backing id; 0: the file is empty. */
   contentKey(node: LowerNode): number;
+  /**
+   * Begins to verify a regular file's content, where that was asked for and takes long.
+   * @param done called in the serving thread; {@link openContent} is quick then
+   * @returns false when there is nothing to wait for
+   */
+  verifyLater?(node: LowerNode, done: () => void): boolean;
   close(): void;
 }

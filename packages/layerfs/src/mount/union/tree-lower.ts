@@ -86,6 +86,10 @@ export class TreeLower implements Lower {
     const object = this.#tree.objectIndex(node);
     return object < 0 ? -1 : this.#objects.open(object, this.#tree.size(node));
   }
+  verifyLater(node: LowerNode, done: () => void): boolean {
+    const object = this.#tree.objectIndex(node);
+    return object >= 0 && this.#objects.verifyLater(object, this.#tree.size(node), done);
+  }
   nodeOf(ino: number): LowerNode {
     return this.#tree.has(ino) ? ino : 0;
   }

@@ -12,7 +12,7 @@ import {
   type SetAttr,
 } from '@layerfs/fuse';
 import { AT, ErrnoError, O, copyFileRangeAt, errno, fallocate, ioctl, statx, syncfs, type Statx } from '@layerfs/linux';
-import { S_IFDIR, S_IFLNK } from '../../core/tree/format.js';
+import { S_IFDIR, S_IFLNK, S_IFREG } from '../../core/tree/format.js';
 import { CAP, ProcessRights } from '../process.js';
 import type { BackingIds } from '../filesystem/backing.js';
 import { Content, withoutPrivileges } from './content.js';
@@ -319,7 +319,30 @@ export class UnionFileSystem implements FileSystem {
   open(caller: Caller, flags: number, kill: boolean, reply: Reply): void {
     const writes = (flags & O_ACCMODE) !== 0 && (flags & O.TRUNC) === 0;
     if (writes && this.#whenComplete(caller, reply, (later, who) => this.#open(who, flags, kill, later))) return;
+    if (this.#whenVerified(caller, reply, (later, who) => this.#open(who, flags, kill, later))) return;
     this.#open(caller, flags, kill, reply);
+  }
+
+  /** Puts an OPEN aside whose lower file is verified first, if that takes long. */
+  #whenVerified(caller: Caller, reply: Reply, action: (reply: Reply, caller: Caller) => void): boolean {
+    const union = this.#union;
+    if (union.lower.verifyLater === undefined) return false;
+    const node = union.find(caller.nodeid);
+    const lower = typeof node === 'number' ? node : node.upper && !node.metacopy ? 0 : node.lower;
+    if (lower === 0 || union.type(node) !== S_IFREG) return false;
+    const { uid, gid, pid, nodeid, uniqueLow, uniqueHigh } = caller;
+    const who = { uid, gid, pid, nodeid, uniqueLow, uniqueHigh };
+    let later: Reply | undefined;
+    const begun = union.lower.verifyLater(lower, () => {
+      if (later === undefined) return;
+      try {
+        action(later, who);
+      } catch (failure) {
+        later.error(systemErrno(failure) ?? errno.EIO);
+      }
+    });
+    if (begun) later = reply.defer();
+    return begun;
   }
 
   /**

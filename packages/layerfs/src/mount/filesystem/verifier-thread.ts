@@ -1,0 +1,36 @@
+/** The thread in which a {@link Verifier} hashes large objects. workerData is a {@link VerifierThread}. */
+import { closeSync, constants, openSync } from 'node:fs';
+import { workerData } from 'node:worker_threads';
+import {
+  hashDescriptor,
+  signatureOf,
+  wakeUp,
+  type HashReply,
+  type HashRequest,
+  type VerifierThread,
+} from './verifier.js';
+
+const { port, wake } = workerData as VerifierThread;
+
+function hash({ path, id }: HashRequest): HashReply {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    return { id, hex: undefined, before: '', after: '' };
+  }
+  try {
+    const before = signatureOf(fd);
+    const hex = hashDescriptor(fd);
+    return { id, hex, before, after: signatureOf(fd) };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+port.on('message', (request: HashRequest) => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port, not a window
+  port.postMessage(hash(request));
+  wakeUp(wake);
+});
