@@ -5,6 +5,7 @@ import {
   chmodSync,
   chownSync,
   cpSync,
+  existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
@@ -19,9 +20,20 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { checkStore, openStore, type FsckReport, type ProblemKind, type Store } from 'layerfs';
+import {
+  checkStore,
+  listMounts,
+  openStore,
+  spawnServer,
+  unmount,
+  type FsckReport,
+  type ProblemKind,
+  type Store,
+} from 'layerfs';
 import { imageOf, layoutOf, tarOf } from '../packages/layerfs/dist/store/small-images.test-support.js';
 import { spoilRecords } from '../packages/layerfs/dist/store/fsck/spoil.test-support.js';
+import { layerfs } from './support/cli.js';
+import { need } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
 
 const isRoot = process.getuid?.() === 0;
@@ -738,3 +750,167 @@ async function contentOf(store: Store, name: string): Promise<string[]> {
   }
   return all;
 }
+
+describe('a check that is not alone, or does not come to its end', () => {
+  test('a sound store has a clean report', async () => {
+    copyStore();
+    const report = await checkStore(root);
+    expect(report).toMatchObject({ state: 'sound', problems: [], unsettled: [], affected: [], next: [], omitted: 0 });
+    expect(report.checked).toMatchObject({ objects: 6, layers: 3, chains: 2, images: 2, snapshots: 1 });
+    expect(readdirSync(at('fsck'))).toEqual(['lock']);
+  });
+
+  test('interrupted, it goes on where it was; what was damaged since in what was read is not seen, afresh it is', async () => {
+    copyStore();
+    const stop = new AbortController();
+    const whole = checkStore(root, {
+      signal: stop.signal,
+      // Everything is read, nothing is compared.
+      onProgress: ({ kind }) => kind === 'comparing' && stop.abort(),
+    });
+    await expect(whole).rejects.toMatchObject({ name: 'LayerfsError', code: 'aborted' });
+    expect(existsSync(at('fsck/checkpoint.json'))).toBe(true);
+    flip(ids.motd);
+    const rest = await checkStore(root);
+    expect(rest).toMatchObject({ state: 'sound', checked: { objects: 0, bytes: 0 } });
+    expect(rest.resumed).toMatch(/^\d{4}-/);
+    expect(existsSync(at('fsck/checkpoint.json'))).toBe(false);
+    expect(told(await checkStore(root))).toEqual([`object-damaged ${ids.motd}`]);
+  });
+
+  test('afresh, it reads everything', async () => {
+    copyStore();
+    const stop = new AbortController();
+    const options = {
+      signal: stop.signal,
+      onProgress: (event: { kind: string }) => event.kind === 'comparing' && stop.abort(),
+    };
+    await expect(checkStore(root, options)).rejects.toMatchObject({ code: 'aborted' });
+    flip(ids.motd);
+    const report = await checkStore(root, { afresh: true });
+    expect(report.resumed).toBeUndefined();
+    expect(told(report)).toEqual([`object-damaged ${ids.motd}`]);
+  });
+
+  test('what was found damaged before an interruption is looked at again', async () => {
+    copyStore();
+    flip(ids.motd);
+    const stop = new AbortController();
+    const options = {
+      signal: stop.signal,
+      onProgress: (event: { kind: string }) => event.kind === 'comparing' && stop.abort(),
+    };
+    await expect(checkStore(root, options)).rejects.toMatchObject({ code: 'aborted' });
+    expect(told(await checkStore(root))).toEqual([`object-damaged ${ids.motd}`]);
+  });
+
+  test('a signal that has fired, or fires while it reads, ends it', async () => {
+    copyStore();
+    await expect(checkStore(root, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    const stop = new AbortController();
+    const reading = checkStore(root, {
+      signal: stop.signal,
+      onProgress: (event) => event.kind === 'reading' && event.done === 1 && stop.abort(),
+    });
+    await expect(reading).rejects.toMatchObject({ code: 'aborted' });
+    // Nothing is held, nothing is left but where to go on.
+    expect(await checkStore(root, { repair: true })).toMatchObject({ state: 'sound' });
+  });
+
+  test('a repair that is given a wrong path changes nothing', async () => {
+    copyStore();
+    flip(ids.motd);
+    const repair = checkStore(root, { repair: true, from: [join(folder, 'nothing')] });
+    await expect(repair).rejects.toMatchObject({ code: 'not-found' });
+    expect(told(await checkStore(root))).toEqual([`object-damaged ${ids.motd}`]);
+    expect(existsSync(at('quarantine'))).toBe(false);
+  });
+
+  test('imports and removals beside it are no problems', async () => {
+    copyStore();
+    const store = await openStore({ root });
+    try {
+      const work = (async () => {
+        for (let i = 0; i < 6; i++) {
+          writeFileSync(
+            join(folder, 'more.tar'),
+            tarOf({ path: `file-${i}`, data: `content ${i}` }, { path: 'same', data: SHARED }),
+          );
+          await store.import(join(folder, 'more.tar'), { name: `more-${i}` });
+          if (i % 2 === 1) await store.removeImage(`more-${i}`);
+        }
+      })();
+      for (let i = 0; i < 3; i++) expect(told(await checkStore(root))).toEqual([]);
+      await work;
+      expect(told(await checkStore(root))).toEqual([]);
+    } finally {
+      await store.close();
+    }
+  });
+
+  test('the store of a newer layerfs is left alone, and what is no store is not made one', async () => {
+    copyStore();
+    writeFileSync(at('version'), '99\n');
+    await expect(checkStore(root, { repair: true })).rejects.toMatchObject({ code: 'failed-precondition' });
+    const none = join(folder, 'none');
+    await expect(checkStore(none)).rejects.toMatchObject({ code: 'not-found' });
+    expect(existsSync(none)).toBe(false);
+  });
+});
+
+describe('under a mount', () => {
+  test('damage that cannot be repaired is left to the mount; what can be is repaired under it', async (context) => {
+    need(context, 'root', 'fuse');
+    copyStore();
+    flip(ids.kept);
+    flip(ids.big);
+    const store = await openStore({ root });
+    const [plain, app] = ['plain', 'app'].map((name) => join(folder, `mnt-${name}`));
+    for (const mountpoint of [plain, app]) mkdirSync(mountpoint);
+    try {
+      await spawnServer(store, 'plain', plain);
+      await spawnServer(store, 'app', app);
+      const before = readFileSync(join(plain, 'plain'), 'latin1');
+      const repaired = await checkStore(root, { repair: true });
+      expect(repaired.problems.map(({ path, outcome }) => [path, outcome?.state])).toEqual(
+        [
+          [ids.kept, 'left'],
+          [ids.big, 'repaired'],
+        ].toSorted((a, b) => ((a[0] ?? '') < (b[0] ?? '') ? -1 : 1)),
+      );
+      expect(readFileSync(join(plain, 'plain'), 'latin1')).toBe(before);
+      expect(readFileSync(join(app, 'big')).equals(BIG)).toBe(true);
+      await unmount(root, plain);
+      await checkStore(root, { repair: true });
+      expect(told(await checkStore(root))).toEqual([`object-missing ${ids.kept}`]);
+      await unmount(root, app);
+    } finally {
+      for (const { mountpoint } of listMounts(root)) await unmount(root, mountpoint, { lazy: true });
+      await store.close();
+      for (const mountpoint of [plain, app]) rmSync(mountpoint, { recursive: true, force: true });
+    }
+  });
+});
+
+test('the command says what it found, and so does its exit code', async () => {
+  copyStore();
+  const run = (...args: string[]): ReturnType<typeof layerfs> => layerfs(['--root', root, 'fsck', ...args]);
+  expect(await run()).toMatchObject({ code: 0, stdout: expect.stringContaining('the store is sound') as string });
+  flip(ids.motd);
+  const found = await run();
+  expect(found.code).toBe(8);
+  expect(found.stdout).toContain(`damage: object-damaged ${ids.motd}`);
+  expect(found.stdout).toContain('affects  app:latest, snapshot work');
+  expect(await run('--quiet')).toMatchObject({ code: 8, stdout: `object-damaged ${ids.motd}\n` });
+  const json = JSON.parse((await run('--json')).stdout) as FsckReport;
+  expect(json).toMatchObject({
+    state: 'damaged',
+    affected: APP,
+    problems: [{ kind: 'object-damaged', path: ids.motd }],
+  });
+  const repaired = await run('--repair');
+  expect(repaired.code).toBe(7);
+  expect(repaired.stdout).toContain('repaired: made again from its compressed blob');
+  expect((await run()).code).toBe(0);
+  expect((await run('--repair', '--from', join(folder, 'nothing'))).code).toBe(3);
+});
