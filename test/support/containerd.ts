@@ -1,4 +1,4 @@
-/** A containerd of its own, in a temporary folder, with the native snapshotter: what it unpacks is compared with mounts. */
+/** A containerd of its own, in a temporary folder: its native snapshotter's folders are compared with mounts, and it drives our snapshotter. */
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,13 +10,22 @@ import { scratchFolder } from './scratch.js';
 const SNAPSHOTTER = ['--snapshotter', 'native'];
 
 export interface Containerd {
+  /** Runs ctr against it. */
+  ctr: (...args: string[]) => Promise<{ stdout: string }>;
+  /** Its process. */
+  pid: number;
   /** Imports an archive, unpacks it and gives the folder of the snapshot with this chainID. */
   unpack: (archive: string, chainId: string) => Promise<string>;
   stop: () => Promise<void>;
 }
 
-export async function startContainerd(): Promise<Containerd> {
-  const folder = scratchFolder('layerfs-containerd-');
+/**
+ * Starts one and waits until it answers.
+ * @param proxy socket of a snapshotter, which it knows as `layerfs`
+ * @param folder where it lies, so that it can be started again; its own, which goes with it, unless told
+ */
+export async function startContainerd(proxy?: string, own?: string): Promise<Containerd> {
+  const folder = own ?? scratchFolder('layerfs-containerd-');
   const socket = join(folder, 'c.sock');
   const config = [
     'version = 2',
@@ -25,13 +34,16 @@ export async function startContainerd(): Promise<Containerd> {
     'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
     '[grpc]',
     `address = "${socket}"`,
+    ...(proxy === undefined ? [] : ['[proxy_plugins.layerfs]', 'type = "snapshot"', `address = "${proxy}"`]),
   ];
   writeFileSync(join(folder, 'config.toml'), config.join('\n'));
   const daemon = spawn('containerd', ['-c', join(folder, 'config.toml')], { stdio: 'ignore' });
   const ended = new Promise<void>((resolve) => daemon.once('close', () => resolve()));
-  for (let tries = 0; !existsSync(socket) && tries < 100; tries++) await sleep(100);
+  for (let tries = 0; !existsSync(socket) && tries < 300; tries++) await sleep(100);
   const ctr = (...args: string[]): Promise<{ stdout: string }> => run('ctr', ['-a', socket, ...args]);
   return {
+    ctr,
+    pid: daemon.pid ?? 0,
     async unpack(archive, chainId) {
       await ctr('image', 'import', ...SNAPSHOTTER, archive);
       // The native snapshotter's view is a bind mount of a folder of its own: `ctr` prints it as JSON.
@@ -42,7 +54,7 @@ export async function startContainerd(): Promise<Containerd> {
     async stop() {
       daemon.kill('SIGTERM');
       await ended;
-      rmSync(folder, { recursive: true, force: true });
+      if (own === undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
 }

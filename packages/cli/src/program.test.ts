@@ -62,16 +62,19 @@ test.each([
   expect(said()).toContain(says);
 });
 
+const REQUIRED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['prune', ['--blobs']],
+  ['lease', ['x']],
+  ['snapshotter', ['--socket', 'x']],
+]);
+
 test('every command can be loaded', async () => {
   const { command } = program(async (load) => {
     expect(await load()).toMatchObject({ run: expect.any(Function) as unknown });
   });
   for (const each of command.commands) {
     const args = each.registeredArguments.filter((argument) => argument.required).map(() => 'x');
-    await command.parseAsync(
-      [each.name(), ...args, ...(each.name() === 'prune' ? ['--blobs'] : each.name() === 'lease' ? ['x'] : [])],
-      { from: 'user' },
-    );
+    await command.parseAsync([each.name(), ...args, ...(REQUIRED.get(each.name()) ?? [])], { from: 'user' });
   }
   expect.assertions(command.commands.length);
 });

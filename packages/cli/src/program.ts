@@ -290,6 +290,25 @@ Examples:
     .option('-l, --lazy', 'even when in use: out of sight at once, ended when the last user is gone')
     .addOption(json());
   command(
+    'snapshotter <action>',
+    "serve containerd's snapshotter contract: the action is serve",
+    (action) => `${action} snapshots`,
+    () => import('./commands/snapshotter/serve.js'),
+  )
+    .requiredOption('--socket <path>', 'unix socket to listen on; its owner alone may use it')
+    .addHelpText(
+      'after',
+      `
+Runs until SIGTERM or Ctrl-C, and writes one JSON line for each request to standard error (not with --quiet). Snapshots lie in the
+store's folder snapshotter/. In containerd's configuration:
+
+  [proxy_plugins.layerfs]
+    type = "snapshot"
+    address = "PATH OF THE SOCKET"
+
+Then: ctr run --snapshotter layerfs ...`,
+    );
+  command(
     'doctor',
     'say what this machine can do, and why not',
     () => 'check this machine',

@@ -1,3 +1,6 @@
+export { parseFilters, type Filter } from './filter.js';
+export { openSnapshotter, type SnapshotterOptions } from './open.js';
+export { serve, type Answered, type ServeOptions, type Service } from './grpc/server.js';
 export type {
   CommitOptions,
   Kind,

@@ -1,6 +1,5 @@
 /**
- * containerd's snapshotter contract (core/snapshots/snapshotter.go) as a TypeScript interface. It is fixed here before
- * its implementation, so that runtimes can be written against it; nothing in this package serves it yet.
+ * containerd's snapshotter contract (core/snapshots/snapshotter.go) as a TypeScript interface.
  *
  * Words: a *key* names an active snapshot, which can be written to, or a view, which cannot. A *name* is that of a
  * committed snapshot, which never changes and may be a *parent*. Keys and names share one space; they may hold slashes

@@ -1,0 +1,95 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/**
+ * The folders of a snapshotter:
+ *
+ *     ROOT/meta/             LMDB (records.ts)
+ *     ROOT/snapshots/ID/fs   what the snapshot holds: upper of an active one, a lower of what stands on a committed one
+ *     ROOT/snapshots/ID/work overlayfs's work folder
+ *     ROOT/staging/…         being made or being removed; whatever lies there when a snapshotter is opened goes
+ */
+export class Layout {
+  readonly meta: string;
+  readonly #snapshots: string;
+  readonly #staging: string;
+
+  constructor(root: string) {
+    this.meta = join(root, 'meta');
+    this.#snapshots = join(root, 'snapshots');
+    this.#staging = join(root, 'staging');
+    for (const folder of [root, this.meta, this.#snapshots, this.#staging])
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+
+  fs(id: string): string {
+    return join(this.#snapshots, id, 'fs');
+  }
+
+  work(id: string): string {
+    return join(this.#snapshots, id, 'work');
+  }
+
+  /**
+   * Makes the folders of a snapshot under a name that nothing else has.
+   * @param above ID of the parent, whose root's owner and mode the new root gets: in an overlay the top one's count
+   * @returns for {@link place} or {@link discard}
+   */
+  stage(above: string | undefined, writable: boolean): string {
+    const staged = join(this.#staging, `new-${randomBytes(8).toString('hex')}`);
+    mkdirSync(staged, { mode: 0o700 });
+    const fs = join(staged, 'fs');
+    mkdirSync(fs, { mode: 0o755 });
+    if (above !== undefined) {
+      const { uid, gid, mode } = statSync(this.fs(above));
+      chownSync(fs, uid, gid);
+      chmodSync(fs, mode & 0o7777);
+    } else chmodSync(fs, 0o755);
+    if (writable) mkdirSync(join(staged, 'work'), { mode: 0o711 });
+    return staged;
+  }
+
+  /** Gives staged folders their place. */
+  place(staged: string, id: string): void {
+    renameSync(staged, join(this.#snapshots, id));
+  }
+
+  /** Removes what was staged. */
+  async discard(staged: string): Promise<void> {
+    try {
+      await rm(staged, { recursive: true, force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENAMETOOLONG') throw error;
+      // Deeper than a path can be long, as programs in a container can make it: rm(1) walks by descriptors.
+      await run('rm', ['-rf', '--', staged]);
+    }
+  }
+
+  /** Takes a snapshot's folders out of their place, at once. @returns for {@link discard}; undefined: they are not there */
+  unplace(id: string): string | undefined {
+    const removed = join(this.#staging, `removed-${id}-${randomBytes(4).toString('hex')}`);
+    try {
+      renameSync(join(this.#snapshots, id), removed);
+      return removed;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** IDs of all folders in their place. */
+  placed(): string[] {
+    return readdirSync(this.#snapshots);
+  }
+
+  /** All that is staged. */
+  staged(): string[] {
+    return readdirSync(this.#staging).map((name) => join(this.#staging, name));
+  }
+}

@@ -1,0 +1,149 @@
+import type {
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerUnaryCall,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import type { SnapshotInfo, Snapshotter } from '../snapshotter.js';
+import { grpcError } from './codes.js';
+import {
+  infoMessage,
+  type CommitRequest,
+  type InfoMessage,
+  type KeyRequest,
+  type ListRequest,
+  type MountsMessage,
+  type PrepareRequest,
+  type UpdateRequest,
+} from './messages.js';
+
+/** One answered request. */
+export interface Answered {
+  /** `Prepare`, `List` and so on. */
+  readonly method: string;
+  /** Of containerd; empty where the client named none. */
+  readonly namespace: string;
+  readonly key: string;
+  readonly milliseconds: number;
+  /** Why it failed. */
+  readonly error?: Error;
+}
+
+/** Snapshots in one message of a List; containerd's own server sends as many. */
+const BATCH = 100;
+
+/** The service's methods, as gRPC calls them. */
+export function handlers(
+  snapshotter: Snapshotter,
+  answered: (request: Answered) => void,
+): UntypedServiceImplementation {
+  const unary =
+    <Request extends object, Response>(
+      method: string,
+      action: (request: Request, signal: AbortSignal) => Promise<Response>,
+    ): handleUnaryCall<Request, Response> =>
+    (call, callback) => {
+      const started = performance.now();
+      const controller = new AbortController();
+      call.on('cancelled', () => controller.abort());
+      const end = (error?: Error): void =>
+        answered({ ...about(method, call, started), ...(error === undefined ? {} : { error }) });
+      const work = async (): Promise<void> => {
+        const [response, error] = await settled(action(call.request, controller.signal));
+        end(error);
+        if (error === undefined) callback(null, response);
+        else callback(grpcError(error));
+      };
+      void work();
+    };
+  const list: handleServerStreamingCall<ListRequest, { info: InfoMessage[] }> = (call) => {
+    const started = performance.now();
+    let batch: InfoMessage[] = [];
+    const send = async (): Promise<void> => {
+      const info = batch;
+      batch = [];
+      // A client that reads slowly holds up nobody but itself.
+      if (!call.write({ info }))
+        await new Promise<void>((resolve) => {
+          call.once('drain', resolve);
+          call.once('cancelled', resolve);
+        });
+    };
+    const walk = async (): Promise<void> => {
+      await snapshotter.walk(async (info) => {
+        if (call.cancelled) return;
+        batch.push(infoMessage(info));
+        if (batch.length === BATCH) await send();
+      }, call.request.filters);
+      if (batch.length > 0) await send();
+    };
+    const work = async (): Promise<void> => {
+      const [, error] = await settled(walk());
+      answered({ ...about('List', call, started), ...(error === undefined ? {} : { error }) });
+      if (error === undefined) call.end();
+      else call.destroy(Object.assign(new Error(), grpcError(error)));
+    };
+    void work();
+  };
+  return {
+    Prepare: unary('Prepare', async ({ key, parent, labels }: PrepareRequest, signal): Promise<MountsMessage> => ({
+      mounts: await snapshotter.prepare(key, optional(parent), { labels, signal }),
+    })),
+    View: unary('View', async ({ key, parent, labels }: PrepareRequest, signal): Promise<MountsMessage> => ({
+      mounts: await snapshotter.view(key, optional(parent), { labels, signal }),
+    })),
+    Mounts: unary('Mounts', async ({ key }: KeyRequest): Promise<MountsMessage> => ({
+      mounts: await snapshotter.mounts(key),
+    })),
+    Commit: unary('Commit', async ({ name, key, labels, parent }: CommitRequest) => {
+      // Not cancelled in the middle: it is done at once.
+      await snapshotter.commit(name, key, { labels, ...(parent === '' ? {} : { parent }) });
+      return {};
+    }),
+    Remove: unary('Remove', async ({ key }: KeyRequest) => {
+      await snapshotter.remove(key);
+      return {};
+    }),
+    Stat: unary('Stat', async ({ key }: KeyRequest) => ({ info: infoMessage(await snapshotter.stat(key)) })),
+    Update: unary('Update', async ({ info, update_mask: mask }: UpdateRequest) => {
+      const changes: Pick<SnapshotInfo, 'name' | 'labels'> = { name: info?.name ?? '', labels: info?.labels ?? {} };
+      return { info: infoMessage(await snapshotter.update(changes, mask?.paths ?? [])) };
+    }),
+    List: list,
+    Usage: unary('Usage', async ({ key }: KeyRequest) => {
+      const { bytes, inodes } = await snapshotter.usage(key);
+      return { size: String(bytes), inodes: String(inodes) };
+    }),
+    Cleanup: unary('Cleanup', async () => {
+      await snapshotter.cleanup();
+      return {};
+    }),
+  };
+}
+
+function about(
+  method: string,
+  call: Pick<ServerUnaryCall<object, unknown>, 'metadata' | 'request'>,
+  started: number,
+): Answered {
+  const { key, info } = call.request as { key?: string; info?: { name?: string } };
+  return {
+    method,
+    namespace: String(call.metadata.get('containerd-namespace')[0] ?? ''),
+    key: key ?? info?.name ?? '',
+    milliseconds: performance.now() - started,
+  };
+}
+
+/** What came of it: a value, or an error. */
+async function settled<T>(work: Promise<T>): Promise<[value: T, error: undefined] | [value: undefined, error: Error]> {
+  try {
+    return [await work, undefined];
+  } catch (error) {
+    return [undefined, error instanceof Error ? error : new Error(String(error))];
+  }
+}
+
+function optional(text: string): string | undefined {
+  return text === '' ? undefined : text;
+}

@@ -1,0 +1,78 @@
+// containerd's own test suite for snapshotters against a layerfs service: directly, or through the snapshots service of a
+// containerd that has it as proxy plugin. Built and run by test/snapshotter-suite.test.ts; needs the Debian packages golang-go and
+// golang-github-containerd-containerd-dev.
+//
+//	LAYERFS     command that starts the service, arguments separated by spaces; gets --root, the folder, and --socket, the path
+package suite
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
+	"github.com/containerd/containerd/snapshots"
+	"github.com/containerd/containerd/snapshots/proxy"
+	"github.com/containerd/containerd/snapshots/testsuite"
+	"google.golang.org/grpc"
+)
+
+// start gives each case a service and a folder of its own.
+func start(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+	// Paths of sockets are short.
+	folder, err := os.MkdirTemp("", "lfs-")
+	if err != nil {
+		return nil, nil, err
+	}
+	socket := filepath.Join(folder, "s")
+	words := strings.Fields(os.Getenv("LAYERFS"))
+	args := append(words[1:], "--root", root, "--socket", socket, "--quiet")
+	service := exec.Command(words[0], args...)
+	service.Stderr = os.Stderr
+	if err := service.Start(); err != nil {
+		return nil, nil, err
+	}
+	stop := func() error {
+		defer os.RemoveAll(folder)
+		if err := service.Process.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		return service.Wait()
+	}
+	if err := await(socket); err != nil {
+		_ = stop()
+		return nil, nil, err
+	}
+	connection, err := grpc.Dial("unix://"+socket, grpc.WithInsecure())
+	if err != nil {
+		_ = stop()
+		return nil, nil, err
+	}
+	client := proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(connection), "layerfs")
+	return client, func() error {
+		if err := connection.Close(); err != nil {
+			return err
+		}
+		return stop()
+	}, nil
+}
+
+func await(socket string) error {
+	for i := 0; i < 600; i++ {
+		if _, err := os.Stat(socket); err == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("no service on %s", socket)
+}
+
+func TestSuite(t *testing.T) {
+	testsuite.SnapshotterSuite(t, "layerfs", start)
+}

@@ -1,0 +1,60 @@
+/** The snapshotter service, as containerd's users start it. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLI } from './cli.js';
+
+/** A running `layerfs snapshotter serve`. */
+export class Service {
+  readonly root: string;
+  readonly socket: string;
+  #process: ChildProcess | undefined;
+  #log = '';
+
+  /** @param socket a short path */
+  constructor(root: string, socket: string) {
+    this.root = root;
+    this.socket = socket;
+  }
+
+  /** JSON lines. */
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Starts it, and waits until it answers. */
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, [CLI, 'snapshotter', 'serve', '--root', this.root, '--socket', this.socket], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#process = child;
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
+    for (let tries = 0; tries < 600; tries++) {
+      if (child.exitCode !== null) throw new Error(`the service ended: ${this.#log}`);
+      if (await answers(this.socket)) return;
+      await sleep(50);
+    }
+    throw new Error(`no service after 30 seconds: ${this.#log}`);
+  }
+
+  /** Ends it. @returns its exit code, or the signal that ended it */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals | null> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return null;
+    const ended = new Promise<number | NodeJS.Signals | null>((done) => {
+      child.once('exit', (code, by) => done(by ?? code));
+    });
+    child.kill(signal);
+    return ended;
+  }
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((done) => {
+    const client = connect(socket, () => {
+      client.destroy();
+      done(true);
+    });
+    client.once('error', () => done(false));
+  });
+}
