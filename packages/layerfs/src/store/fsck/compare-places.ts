@@ -23,7 +23,7 @@ const FOLDERS = [
   'lock',
 ] as const;
 /** What else may lie in the store's folder. */
-const OTHERS: ReadonlySet<string> = new Set(['version', 'fsck', 'quarantine']);
+const OTHERS: ReadonlySet<string> = new Set(['version', 'fsck', 'quarantine', 'snapshotter']);
 /** Where others may look, but not write. */
 const SHOWN_FOLDER = { type: 'folder', must: 0o700, may: 0o755 } as const;
 const HEX = /^[0-9a-f]{64}$/;
