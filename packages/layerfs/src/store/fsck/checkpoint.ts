@@ -41,7 +41,8 @@ export class Checkpoint {
       if (isDigest(diffID) && fact !== undefined) facts.layers.set(diffID as DiffID, fact);
     }
     for (const [digest, value] of Object.entries(saved.blobs)) {
-      const { size, diffID } = value as { size?: unknown; diffID?: unknown };
+      if (!isTable(value)) continue;
+      const { size, diffID } = value;
       if (!isDigest(digest) || !Number.isSafeInteger(size)) continue;
       const holds = typeof diffID === 'string' && isDigest(diffID) ? { diffID: diffID as DiffID } : {};
       facts.blobs.set(digest, { size: size as number, ...holds });
@@ -83,6 +84,10 @@ export class Checkpoint {
   }
 }
 
+function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
 interface Saved {
   readonly begun: string;
   readonly done: readonly string[];
@@ -101,6 +106,6 @@ function read(folder: string): Saved | undefined {
   }
   const value = parseJson(bytes) as Partial<Saved & { format: number }> | null | undefined;
   if (value?.format !== FORMAT || typeof value.begun !== 'string' || !Array.isArray(value.done)) return undefined;
-  if (typeof value.layers !== 'object' || typeof value.blobs !== 'object') return undefined;
+  if (!isTable(value.layers) || !isTable(value.blobs)) return undefined;
   return { begun: value.begun, done: value.done.map(String), layers: value.layers, blobs: value.blobs };
 }
