@@ -32,7 +32,8 @@ export function wasInterrupted(): boolean {
 
 /** Opens the store, hands it to `action` and closes it again. */
 export async function withStore<T>(options: GlobalOptions, action: (store: Store) => Promise<T> | T): Promise<T> {
-  const { openStore } = await import('layerfs');
+  // Not all of layerfs: loading what mounts need would take a command that mounts nothing a good part of its time.
+  const { openStore } = await import('layerfs/store');
   const store = await openStore(options.root === undefined ? {} : { root: options.root });
   try {
     return await action(store);
