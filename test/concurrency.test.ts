@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openStore, type Store } from '../packages/layerfs/dist/index.js';
+import { checkStore, openStore, type Store } from '../packages/layerfs/dist/index.js';
 import { imageOf, layoutOf, tarOf, type SmallImage } from '../packages/layerfs/dist/store/small-images.test-support.js';
 import { missing } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
@@ -87,7 +87,7 @@ async function checkExports(store: Store, images: readonly SmallImage[]): Promis
 }
 
 test(
-  'eight processes import, mount, read, export, remove and collect the same twenty images',
+  'eight processes import, mount, read, export, remove, collect and check the same twenty images',
   { timeout: (SECONDS + 240) * 1000 },
   async () => {
     const reason = missing('fuse');
@@ -109,6 +109,7 @@ test(
     try {
       expect(await store.gc()).toMatchObject({ disagreeing: 0, problems: [], freed: { strays: { count: 0 } } });
       expect(await store.gc({ dryRun: true })).toMatchObject({ freedBytes: 0, layers: 0, objects: 0, images: [] });
+      expect(await checkStore(root)).toMatchObject({ state: 'sound', problems: [], unsettled: [] });
       // What is there is what the images that are left consist of, and nothing else.
       const expected = await freshStore(store.images().map(({ name }) => Number(/image-(\d+)/.exec(name ?? '')?.[1])));
       expect(held(root)).toEqual({ ...expected, ingest: [], trash: [], mounts: [], snapshots: [] });

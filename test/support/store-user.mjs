@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-const { openStore, mount, LayerfsError } = await import('../../packages/layerfs/dist/index.js');
+const { openStore, mount, checkStore, LayerfsError } = await import('../../packages/layerfs/dist/index.js');
 const [root, layouts, count, seconds, seed, folder, mayMount] = process.argv.slice(2);
 
 let state = Number(seed);
@@ -47,6 +47,12 @@ const actions = {
   force: (store) => store.removeImage(name(image()), { force: true }),
   gc: (store) => store.gc({ dryRun: random(4) === 0 }),
   cancelledGc: (store) => store.gc({ signal: AbortSignal.timeout(random(30)) }),
+  async fsck() {
+    const { problems } = await checkStore(root);
+    // What a removal that was cancelled, or is under way, has not come to yet is litter.
+    const worse = problems.filter(({ severity }) => severity !== 'litter');
+    if (worse.length > 0) throw new Error(`the store is damaged: ${JSON.stringify(worse)}`);
+  },
   usage: (store) => store.usage(),
   list: (store) => store.images().map(({ digest }) => digest),
   read: (store) => content(store, image()),
@@ -115,7 +121,8 @@ const actions = {
 /** By code: which operations may meet it. What is not here is a fault. */
 const EXPECTED = {
   'not-found': ['remove', 'force', 'read', 'export', 'checkout', 'snapshot', 'lease', 'mount'],
-  'failed-precondition': ['remove'],
+  // Another check is running.
+  'failed-precondition': ['remove', 'fsck'],
   aborted: ['cancelledImport', 'cancelledGc'],
 };
 
