@@ -1,6 +1,7 @@
 /** A thread of a check: does one job after the other. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { LayerfsError } from '../../core/error.js';
+import { isErrno } from '../errors.js';
 import { loadXxhash } from '../hash.js';
 import { InflateThreads } from '../inflate/thread.js';
 import { StorePaths } from '../paths.js';
@@ -56,9 +57,20 @@ async function run(job: Job): Promise<JobResult> {
   }
 }
 
+/** A layer may be removed while it is read, also one that a chain is compared with; what must be there is told by others. */
+async function unlessGone(job: Job, action: () => Promise<JobResult>): Promise<JobResult> {
+  try {
+    return await action();
+  } catch (error) {
+    const gone = isErrno(error, 'ENOENT') || (error instanceof LayerfsError && error.code === 'not-found');
+    if (gone && (job.kind === 'layer' || job.kind === 'chain')) return { findings: [], items: 0 };
+    throw error;
+  }
+}
+
 async function answer(job: Job): Promise<void> {
   try {
-    const result = await run(job);
+    const result = await unlessGone(job, () => run(job));
     tell();
     send({ kind: 'done', result });
   } catch (error) {
