@@ -67,7 +67,7 @@ describe.skipIf(reason !== undefined)('states after a crash', () => {
     expect(found.flatMap(({ violations }) => violations)).toEqual([]);
     const opened = found.reduce((sum, each) => sum + each.opened, 0);
     console.log(`${log.length} operations, ${found[0].tried} states, ${opened} different ones opened`);
-    expect(opened).toBeGreaterThan(1500);
+    expect(opened).toBeGreaterThan(1000);
   });
 
   /** The operations of one step: from its beginning to that of the next. */
