@@ -1,5 +1,7 @@
 /** Interleaved rounds, medians and tables. Ratios in one run hold where absolute times wander. */
 
+import { turn } from './release.js';
+
 /** Something whose time is measured: A B A B, never all rounds of one after the other. */
 export interface Subject {
   readonly name: string;
@@ -38,7 +40,10 @@ export async function compare(
 ): Promise<Figure[]> {
   const values = subjects.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
-    for (const [i, subject] of subjects.entries()) values[i].push(await subject.run());
+    for (const [i, subject] of subjects.entries()) {
+      await turn();
+      values[i].push(await subject.run());
+    }
   }
   return subjects.map((subject, i) => ({
     benchmark,

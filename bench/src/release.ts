@@ -35,3 +35,8 @@ function prepare(): void {
   process.once('SIGINT', () => process.exit(130));
   process.once('SIGTERM', () => process.exit(143));
 }
+
+/** Lets an interrupt that came while a program was waited for take effect. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -27,7 +27,7 @@ export async function benchDiskUse(quick: boolean): Promise<Figure[]> {
   }
   const area = openArea(quick ? 4 : 16);
   try {
-    const tags = makeTags(area, quick ? 3 : 10, quick);
+    const tags = await makeTags(area, quick ? 3 : 10, quick);
     const uses = [inLayerfs(area, tags), await inContainerd(area, tags), inPodman(area, tags)];
     const found = uses.filter((use) => use !== undefined);
     const { bytes, blocks } = tags.unique;

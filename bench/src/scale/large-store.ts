@@ -4,6 +4,7 @@ import { openArea, type Area } from '../area.js';
 import { compare, median, oneFigure, type Figure, type Subject } from '../harness.js';
 import { testImage } from '../image.js';
 import { LAYERFS, dropCaches, run, time, timeScript } from '../programs.js';
+import { turn } from '../release.js';
 import { FILES_PER_LAYER, LAYERS_PER_IMAGE, importManyImages } from './many-images.js';
 
 const SNAPSHOTS = 100;
@@ -55,6 +56,7 @@ export async function benchLargeStore(quick: boolean): Promise<Figure[]> {
     for (const store of stores) figures.push(...(await benchSnapshots(store)));
     const passes = quick ? 1 : 2;
     figures.push(...withRate(await compare('layerfs gc --dry-run', command('gc --dry-run'), passes), large));
+    await turn();
     figures.push(...benchFsck(large, area, quick));
     // Last: it changes the store.
     figures.push(

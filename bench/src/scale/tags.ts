@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Area } from '../area.js';
 import { layerBlobs, testImage } from '../image.js';
 import { run } from '../programs.js';
+import { turn } from '../release.js';
 import { LayoutWriter } from './layout.js';
 import { applyUpgrade, downloadUpgrades, upgradesOf } from './upgrades.js';
 
@@ -25,7 +26,7 @@ interface Step {
 }
 
 /** Makes `count` tags, or fewer where there are not as many steps. @throws NoUpgrades */
-export function makeTags(area: Area, count: number, quick: boolean): Tags {
+export async function makeTags(area: Area, count: number, quick: boolean): Promise<Tags> {
   const [base] = layerBlobs(testImage(quick ? 'mini' : 'debian', 'oci-plain'));
   const root = area.make('root');
   run('tar', '-x', '-p', '--numeric-owner', '--xattrs', '-C', root, '-f', base);
@@ -42,6 +43,7 @@ export function makeTags(area: Area, count: number, quick: boolean): Tags {
   const appLayer = layout.gzipLayer(tar);
   const tags: string[] = [];
   for (const step of [undefined, ...steps]) {
+    await turn();
     step?.apply(root);
     pack(root);
     contents.add(root);
