@@ -10,7 +10,6 @@ import type { Tree } from '../core/tree/tree.js';
 import { layerHistory } from '../core/oci/config.js';
 import { parseImageName } from '../core/oci/reference.js';
 import type { StoreContext } from './context.js';
-import { ensureErofs } from './erofs.js';
 import { storeError } from './errors.js';
 import { loadXxhash } from './hash.js';
 import {
@@ -24,34 +23,26 @@ import {
   type ImageInfo,
 } from './image/info.js';
 import { holdVersion, type VersionHold } from './format/version.js';
-import { collectGarbage, type GcOptions, type GcProgress, type GcResult } from './gc/gc.js';
+import type { GcOptions, GcProgress, GcResult } from './gc/gc.js';
 import { Leases } from './gc/leases.js';
-import { prune, type PruneOptions, type PruneResult } from './gc/prune.js';
+import type { PruneOptions, PruneResult } from './gc/prune.js';
 import { sweepStore } from './gc/sweep.js';
 import { followPath } from './image/follow.js';
 import { findImage, type FoundImage } from './image/lookup.js';
-import { dropBlobs, removeImage, type DropResult, type RemoveOptions, type RemoveResult } from './image/remove.js';
+import type { DropResult, RemoveOptions, RemoveResult } from './image/remove.js';
 import { touch } from './image/last-use.js';
-import { storeUsage, type Usage, type UsageOptions } from './usage/usage.js';
-import { importImages } from './import/import.js';
+import type { Usage, UsageOptions } from './usage/usage.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import { Meta, type ImageRecord } from './meta.js';
 import { checkMeta } from './check-meta.js';
 import { makeMeta } from './new-meta.js';
-import { checkoutTree, type CheckoutOptions, type CheckoutResult } from './output/checkout.js';
-import { exportImage, type ExportOptions, type ExportResult } from './output/export.js';
+import type { CheckoutOptions, CheckoutResult } from './output/checkout.js';
+import type { ExportOptions, ExportResult } from './output/export.js';
 import { defaultRoot, StorePaths } from './paths.js';
-import { commitSnapshot, type CommitOptions, type CommitResult } from './snapshot/commit.js';
-import { diffImages, diffSnapshot, type DiffOptions } from './snapshot/diff.js';
-import {
-  createSnapshot,
-  findSnapshot,
-  listSnapshots,
-  removeSnapshot,
-  snapshotRecord,
-  type RemoveSnapshotResult,
-  type Snapshot,
-} from './snapshot/snapshot.js';
+import type { CommitOptions, CommitResult } from './snapshot/commit.js';
+import type { DiffOptions } from './snapshot/diff.js';
+import { createSnapshot, findSnapshot, listSnapshots, snapshotRecord, type Snapshot } from './snapshot/snapshot.js';
+import type { RemoveSnapshotResult } from './snapshot/remove.js';
 import { withKept, type Kept } from './session.js';
 import type { ImportInput } from './source/open.js';
 import { StoreLock } from './store-lock.js';
@@ -124,7 +115,7 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
   }
 }
 
-/** An open store. All methods throw {@link LayerfsError}. */
+/** An open store. All methods throw {@link LayerfsError}. What long work needs is loaded when it is first asked for. */
 export class Store {
   readonly root: string;
   readonly paths: StorePaths;
@@ -149,7 +140,10 @@ export class Store {
    */
   import(input: ImportInput, options: ImportOptions = {}): Promise<ImportResult> {
     const what = typeof input === 'string' ? input : 'the input';
-    return this.#try(`importing ${what}`, () => importImages(this.#context, input, options));
+    return this.#try(`importing ${what}`, async () => {
+      const { importImages } = await import('./import/import.js');
+      return importImages(this.#context, input, options);
+    });
   }
 
   /**
@@ -158,9 +152,12 @@ export class Store {
    * and a new manifest says so.
    */
   export(ref: string, out: string | Writable, options: ExportOptions = {}): Promise<ExportResult> {
-    return this.#try(`exporting ${ref}`, () =>
-      this.#withImage(`export ${ref}`, ref, options.signal, (found) => exportImage(this.#context, found, out, options)),
-    );
+    return this.#try(`exporting ${ref}`, async () => {
+      const { exportImage } = await import('./output/export.js');
+      return this.#withImage(`export ${ref}`, ref, options.signal, (found) =>
+        exportImage(this.#context, found, out, options),
+      );
+    });
   }
 
   /** Writes an image's files to a folder that is new or empty. */
@@ -171,6 +168,7 @@ export class Store {
         const path = await this.#context.lock.shared(options.signal, () =>
           ensureChain(this.#context, record.chainID, diffIDs),
         );
+        const { checkoutTree } = await import('./output/checkout.js');
         // Names become paths here: only a tree that was checked through is good enough.
         const { tree, unmap } = openTree(path, this.#context.xxhash);
         try {
@@ -216,7 +214,10 @@ export class Store {
 
   /** Takes away a name, and with its last one the image and all that only it needs. */
   removeImage(ref: string, options: RemoveOptions = {}): Promise<RemoveResult> {
-    return this.#try(`removing ${ref}`, () => removeImage(this.#context, ref, options));
+    return this.#try(`removing ${ref}`, async () => {
+      const { removeImage } = await import('./image/remove.js');
+      return removeImage(this.#context, ref, options);
+    });
   }
 
   /**
@@ -224,7 +225,10 @@ export class Store {
    * and whatever was left behind. Imports and mounts go on meanwhile.
    */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.#try('collecting garbage', () => collectGarbage(this.#context, options));
+    return this.#try('collecting garbage', async () => {
+      const { collectGarbage } = await import('./gc/gc.js');
+      return collectGarbage(this.#context, options);
+    });
   }
 
   /** Gives up compressed layer blobs, of one image or of all; the layers stay complete. */
@@ -232,22 +236,29 @@ export class Store {
     ref?: string,
     options: { readonly dryRun?: boolean; readonly signal?: AbortSignal } = {},
   ): Promise<DropResult> {
-    return this.#try('dropping blobs', () =>
-      this.#context.lock.exclusive(options.signal, () => {
+    return this.#try('dropping blobs', async () => {
+      const { dropBlobs } = await import('./image/remove.js');
+      return this.#context.lock.exclusive(options.signal, () => {
         const record = ref === undefined ? undefined : findImage(this.#context.meta, ref).record;
         return dropBlobs(this.#context, record, options.dryRun ?? false);
-      }),
-    );
+      });
+    });
   }
 
   /** Removes images by policy, and what only they need; those that are mounted, leased, in use, or have snapshots stay. */
   prune(options: PruneOptions): Promise<PruneResult> {
-    return this.#try('pruning', () => prune(this.#context, options));
+    return this.#try('pruning', async () => {
+      const { prune } = await import('./gc/prune.js');
+      return prune(this.#context, options);
+    });
   }
 
   /** How much the store and each image take. Looks at every file of the store. */
   usage(options: UsageOptions = {}): Promise<Usage> {
-    return this.#try('adding up', () => storeUsage(this.#context, options));
+    return this.#try('adding up', async () => {
+      const { storeUsage } = await import('./usage/usage.js');
+      return storeUsage(this.#context, options);
+    });
   }
 
   /**
@@ -281,7 +292,10 @@ export class Store {
     name: string,
     options: { readonly onProgress?: (event: GcProgress) => void; readonly signal?: AbortSignal } = {},
   ): Promise<RemoveSnapshotResult> {
-    return this.#try(`removing ${name}`, () => removeSnapshot(this.#context, name, options));
+    return this.#try(`removing ${name}`, async () => {
+      const { removeSnapshot } = await import('./snapshot/remove.js');
+      return removeSnapshot(this.#context, name, options);
+    });
   }
 
   /**
@@ -290,14 +304,20 @@ export class Store {
    * @param options `freeze`: for a snapshot that is mounted
    */
   diff(from: string, to?: string, options: DiffOptions = {}): Promise<Change[]> {
-    return this.#try('comparing', () =>
-      to === undefined ? diffSnapshot(this.#context, from, options) : diffImages(this.#context, from, to, options),
-    );
+    return this.#try('comparing', async () => {
+      const { diffImages, diffSnapshot } = await import('./snapshot/diff.js');
+      return to === undefined
+        ? diffSnapshot(this.#context, from, options)
+        : diffImages(this.#context, from, to, options);
+    });
   }
 
   /** Makes an image of a snapshot: its image, and a layer of what was changed. The snapshot stays as it is. */
   commit(snapshot: string, ref: string, options: CommitOptions = {}): Promise<CommitResult> {
-    return this.#try(`committing ${snapshot}`, () => commitSnapshot(this.#context, snapshot, ref, options));
+    return this.#try(`committing ${snapshot}`, async () => {
+      const { commitSnapshot } = await import('./snapshot/commit.js');
+      return commitSnapshot(this.#context, snapshot, ref, options);
+    });
   }
 
   /** The merged tree of an image. */
@@ -321,7 +341,10 @@ export class Store {
    * @returns its path
    */
   erofsImage(image: Pick<ImageTree, 'chainID' | 'diffIDs'>): Promise<string> {
-    return this.shared(() => Promise.resolve(ensureErofs(this.#context, image.chainID, image.diffIDs)));
+    return this.shared(async () => {
+      const { ensureErofs } = await import('./erofs.js');
+      return ensureErofs(this.#context, image.chainID, image.diffIDs);
+    });
   }
 
   /** The trees of an image's layers, base first. */

@@ -5,7 +5,6 @@ import { LOCK, tryFlock } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { isErrno } from '../errors.js';
 import { accessError, type StorePaths } from '../paths.js';
-import { migrate1to2 } from './migrate-1-to-2.js';
 
 /** format: do not change. Version of the folder layout, of the records in meta/ and of the locks (docs/store.md). */
 export const FORMAT_VERSION = 2;
@@ -17,7 +16,9 @@ export const FORMAT_VERSION = 2;
 export type Migration = (paths: StorePaths) => Promise<boolean>;
 
 /** By the version that they start from. */
-const MIGRATIONS: ReadonlyMap<number, Migration> = new Map([[1, migrate1to2]]);
+const MIGRATIONS: ReadonlyMap<number, Migration> = new Map([
+  [1, async (paths: StorePaths) => (await import('./migrate-1-to-2.js')).migrate1to2(paths)],
+]);
 
 /** How long to wait for others who have an old store open, in milliseconds. */
 const PATIENCE = 10_000;

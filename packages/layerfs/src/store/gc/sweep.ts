@@ -10,7 +10,6 @@ import type { StorePaths } from '../paths.js';
 import { publishFolder } from '../publish.js';
 import { readSessions, removeSession } from '../session.js';
 import { hasTrash, trashedLayer, trashedLayers, trashRemoved } from './trash.js';
-import { collect } from './collect.js';
 
 const HEX = /^[0-9a-f]{64}$/;
 
@@ -23,6 +22,7 @@ export async function sweepStore(context: StoreContext): Promise<void> {
   const collector = tryLockFile(context.paths.collector, 'exclusive');
   if (collector === undefined) return;
   try {
+    const { collect } = await import('./collect.js');
     await collect(context, { remains: true });
   } finally {
     collector.release();

@@ -1,8 +1,8 @@
 /** Writable snapshots of images: what is known of them, and how they come and go. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fchmodSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import { closeSync, fchmodSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { AT, ErrnoError, LOCK, fchownat, setXattr, tryFlock, utimensat } from '@layerfs/linux';
+import { AT, ErrnoError, fchownat, setXattr, utimensat } from '@layerfs/linux';
 import type { ChainID, Digest, DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import { shown } from '../../core/oci/json.js';
@@ -10,11 +10,8 @@ import { isOverlayXattr } from '../../core/overlay/format.js';
 import { ROOT } from '../../core/tree/format.js';
 import type { Tree } from '../../core/tree/tree.js';
 import type { StoreContext } from '../context.js';
-import { isErrno } from '../errors.js';
 import { findImage } from '../image/lookup.js';
 import { readPins, type Pin } from '../image/pins.js';
-import { collectNow, type GcProgress } from '../gc/gc.js';
-import { markReachable, reasonText } from '../gc/marks.js';
 import type { ImageRecord, Meta, SnapshotRecord } from '../meta.js';
 import type { StorePaths } from '../paths.js';
 import { ensureChain, openTree } from '../trees.js';
@@ -46,13 +43,6 @@ export interface Snapshot {
 
 /** Makes that nobody writes to an upper folder until what it returns is called; both may be done at any time. */
 export type Freeze = () => Promise<() => Promise<void>>;
-
-/** What a snapshot's removal freed. Bytes of object content. */
-export interface RemoveSnapshotResult {
-  readonly name: string;
-  readonly freedBytes: number;
-  readonly freedObjects: number;
-}
 
 /**
  * Makes a snapshot, whose upper folder is empty and has the attributes of the image's root. The caller holds the store's
@@ -111,56 +101,6 @@ export function snapshotRecord(meta: Meta, name: string): SnapshotRecord {
   const some = `${names.slice(0, 5).join(', ')}${names.length > 5 ? `, and ${names.length - 5} more` : ''}`;
   const there = names.length === 0 ? 'the store holds none' : `there is ${some}`;
   throw new LayerfsError('not-found', `no snapshot ${shown(name).replaceAll('"', '')} in the store; ${there}`);
-}
-
-/**
- * Removes a snapshot with all changes in it, and what only it still needed of its image.
- * @throws LayerfsError not-found; failed-precondition while it is mounted, leased, or being committed
- */
-export async function removeSnapshot(
-  context: StoreContext,
-  name: string,
-  options: { readonly onProgress?: (event: GcProgress) => void; readonly signal?: AbortSignal },
-): Promise<RemoveSnapshotResult> {
-  await context.lock.exclusive(options.signal, () => takeAway(context, name));
-  const { objects } = await collectNow(context, options);
-  return { name, freedBytes: objects.contentBytes, freedObjects: objects.count };
-}
-
-/** The record, then the folder. The caller holds the store's lock exclusively. */
-function takeAway(context: StoreContext, name: string): void {
-  const { meta, paths } = context;
-  const { id } = snapshotRecord(meta, name);
-  const [needed] = markReachable(context).snapshots.get(name) ?? [];
-  if (needed !== undefined) {
-    throw new LayerfsError(
-      'failed-precondition',
-      `snapshot ${name} is in use (${reasonText(needed)}): ${needed.by === 'mount' ? 'unmount it' : 'end that'} first`,
-    );
-  }
-  const work = lockWork(join(paths.snapshot(id), 'work'), name);
-  try {
-    meta.transaction((writer) => writer.removeSnapshot(name));
-    // A large one is deleted later: by whoever collects, as folders without a record.
-    renameSync(paths.snapshot(id), join(paths.trash, `snapshot-${id}`));
-  } finally {
-    if (work !== undefined) closeSync(work);
-  }
-}
-
-/** Whoever writes to an upper folder has its work folder locked, also one that is in no registry of mounts. */
-function lockWork(path: string, name: string): number | undefined {
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  } catch (error) {
-    // Whoever had it may have removed or closed it.
-    if (isErrno(error, 'ENOENT', 'EACCES')) return undefined;
-    throw error;
-  }
-  if (tryFlock(fd, LOCK.EX)) return fd;
-  closeSync(fd);
-  throw new LayerfsError('failed-precondition', `snapshot ${name} is in use by another process`);
 }
 
 /** Makes `upper` and `work`. */
