@@ -34,6 +34,10 @@ export async function startContainerd(proxy?: string, own?: string): Promise<Con
     'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
     '[grpc]',
     `address = "${socket}"`,
+    // Garbage is collected after each deletion, not some time later that grows with the machine's load.
+    '[plugins."io.containerd.gc.v1.scheduler"]',
+    'pause_threshold = 0.5',
+    'deletion_threshold = 1',
     ...(proxy === undefined ? [] : ['[proxy_plugins.layerfs]', 'type = "snapshot"', `address = "${proxy}"`]),
   ];
   writeFileSync(join(folder, 'config.toml'), config.join('\n'));
