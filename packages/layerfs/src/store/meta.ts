@@ -3,9 +3,11 @@
  * durable when it returns. Records are JSON, so that docs/store.md can say what they hold. LMDB comes last in every
  * change: what a record names lies on disk, complete and durable.
  */
+import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import type { ChainID, Digest, DiffID } from '../core/digest.js';
 import type { ObjectList } from './object-list.js';
+import { Turn } from './turn.js';
 
 /** A layer as an image names it. `digest` and `size` are the blob's as the manifest has them. */
 export interface ImageLayerRecord {
@@ -86,6 +88,7 @@ export interface RemovalRecord {
 
 /** The databases of one store. Writes are only possible within `transaction`. */
 export class Meta {
+  readonly #turn: Turn;
   readonly #env: RootDatabase;
   #names!: Database<Digest, string>;
   #images!: Database<ImageRecord, string>;
@@ -100,12 +103,22 @@ export class Meta {
   #state!: Database<number, string>;
 
   constructor(folder: string) {
-    // Without overlapping sync a transaction is on disk when it returns.
-    this.#env = open({ path: folder, maxDbs: 16, overlappingSync: false });
+    this.#turn = new Turn(join(folder, 'turn'));
+    try {
+      // Without overlapping sync a transaction is on disk when it returns.
+      this.#env = this.#turn.take(() => open({ path: folder, maxDbs: 16, overlappingSync: false }));
+      this.#openDatabases();
+    } catch (error) {
+      this.#turn.end();
+      throw error;
+    }
+  }
+
+  #openDatabases(): void {
     // Readers that died would keep old pages from being used again.
     this.#env.readerCheck();
     // In one transaction: each would be synced by itself when it is made.
-    this.#env.transactionSync(() => {
+    this.#transaction(() => {
       this.#names = this.#env.openDB<Digest, string>('names', { encoding: 'json' });
       this.#images = this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' });
       this.#layers = this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' });
@@ -233,7 +246,7 @@ export class Meta {
 
   /** Runs `action` in one write transaction: all of it is durable afterwards, or, when it throws, nothing happened. */
   transaction<T>(action: (writer: MetaWriter) => T): T {
-    return this.#env.transactionSync(() =>
+    return this.#transaction(() =>
       action({
         setName: (name, digest) => {
           this.#names.putSync(name, digest);
@@ -290,8 +303,14 @@ export class Meta {
     );
   }
 
-  close(): Promise<void> {
-    return this.#env.close();
+  async close(): Promise<void> {
+    // Nothing is under way, so that this is done when it returns, except for reading that was not ended.
+    await this.#turn.take(() => this.#env.close());
+    this.#turn.end();
+  }
+
+  #transaction<T>(action: () => T): T {
+    return this.#turn.take(() => this.#env.transactionSync(action));
   }
 
   #count(objects: ObjectList): void {

@@ -3,6 +3,11 @@ import { LayerfsError } from '../core/error.js';
 import { lockFile, tryLockFile, type FileLock } from './locks.js';
 import type { StorePaths } from './paths.js';
 
+/** Which locks the code that runs has, directly or through what called it. */
+const held = new AsyncLocalStorage<ReadonlySet<StoreLock>>();
+/** How many locks the process has. Without any, Node need not tell every promise what `held` is. */
+let holding = 0;
+
 /**
  * The store's lock. Held shared for a moment by whoever finds something and takes hold of it, or publishes something and
  * records it; exclusively for a moment by whoever takes something away. Nobody holds it for long work: for that there are
@@ -11,7 +16,6 @@ import type { StorePaths } from './paths.js';
 export class StoreLock {
   readonly #paths: StorePaths;
   readonly #refresh: () => void;
-  readonly #held = new AsyncLocalStorage<'shared' | 'exclusive'>();
 
   /** @param refresh called once the lock is had: what was read before may be old */
   constructor(paths: StorePaths, refresh: () => void) {
@@ -21,7 +25,7 @@ export class StoreLock {
 
   /** Runs something while nothing is taken away. Within itself it does not wait again. */
   async shared<T>(signal: AbortSignal | undefined, action: () => Promise<T> | T): Promise<T> {
-    if (this.#held.getStore() !== undefined) return action();
+    if (this.#isHeld) return action();
     // Held while waiting, so that whoever takes things away lets those go first who wait already.
     const gate = await lockFile(this.#paths.gate, 'shared', signal);
     let lock: FileLock;
@@ -30,19 +34,19 @@ export class StoreLock {
     } finally {
       gate.release();
     }
-    return this.#run('shared', lock, action);
+    return this.#run(lock, action);
   }
 
   /** Runs something short while nobody else finds, publishes or takes away anything. */
   async exclusive<T>(signal: AbortSignal | undefined, action: () => Promise<T> | T): Promise<T> {
-    if (this.#held.getStore() !== undefined) throw new LayerfsError('internal', 'the store is held already');
-    return this.#run('exclusive', await this.#alone(signal), action);
+    if (this.#isHeld) throw new LayerfsError('internal', 'the store is held already');
+    return this.#run(await this.#alone(signal), action);
   }
 
   /** As {@link exclusive}, but gives undefined at once when somebody is in the way. */
   async tryExclusive<T>(action: () => Promise<T> | T): Promise<T | undefined> {
-    const lock = this.#held.getStore() === undefined ? tryLockFile(this.#paths.lock, 'exclusive') : undefined;
-    return lock === undefined ? undefined : this.#run('exclusive', lock, action);
+    const lock = this.#isHeld ? undefined : tryLockFile(this.#paths.lock, 'exclusive');
+    return lock === undefined ? undefined : this.#run(lock, action);
   }
 
   // Newcomers wait at the gate until this one has had its turn.
@@ -55,12 +59,18 @@ export class StoreLock {
     }
   }
 
-  async #run<T>(mode: 'shared' | 'exclusive', lock: FileLock, action: () => Promise<T> | T): Promise<T> {
+  get #isHeld(): boolean {
+    return held.getStore()?.has(this) === true;
+  }
+
+  async #run<T>(lock: FileLock, action: () => Promise<T> | T): Promise<T> {
+    holding++;
     try {
       this.#refresh();
-      return await this.#held.run(mode, async () => action());
+      return await held.run(new Set(held.getStore()).add(this), async () => action());
     } finally {
       lock.release();
+      if (--holding === 0) held.disable();
     }
   }
 }
