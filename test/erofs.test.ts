@@ -531,10 +531,6 @@ describe('what cannot be mounted by the kernel', () => {
 });
 
 test('a million entries', { timeout: 600_000 }, async (context) => {
-  if (process.env['LAYERFS_EROFS_MILLION'] === undefined) {
-    console.warn('skipped: a million entries: takes minutes; LAYERFS_EROFS_MILLION=1 runs it');
-    context.skip('LAYERFS_EROFS_MILLION=1 runs it');
-  }
   needKernelMounts(context, 'fsck.erofs');
   const { path } = await needImage(context, 'million');
   const place = newPlace();

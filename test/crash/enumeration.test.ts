@@ -2,7 +2,7 @@
  * Every state in which a crash can leave the store, as far as it can be enumerated: a scenario of imports, snapshots,
  * commits and removals is recorded, system call by system call; then the store is put together as a disk may have it after
  * each of them, opened, and looked through. With LAYERFS_CRASH_LONG=1 all states, and random ones that LAYERFS_CRASH_SEED
- * gives, and every sync left out once; otherwise a few of them.
+ * gives; otherwise some thousands of them. Then every sync is left out once.
  */
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -62,12 +62,13 @@ describe.skipIf(reason !== undefined)('states after a crash', () => {
   }
 
   test('all that was done is there, the rest can go, and can be done again', { timeout: 180 * MINUTES }, async () => {
-    const of = availableParallelism();
+    // They wait for the disk now and then.
+    const of = 2 * availableParallelism();
     const found = await Promise.all(Array.from({ length: of }, (_, part) => explore({ part, of })));
     expect(found.flatMap(({ violations }) => violations)).toEqual([]);
     const opened = found.reduce((sum, each) => sum + each.opened, 0);
     console.log(`${log.length} operations, ${found[0].tried} states, ${opened} different ones opened`);
-    expect(opened).toBeGreaterThan(LONG ? 5000 : 20);
+    expect(opened).toBeGreaterThan(LONG ? 5000 : 2000);
   });
 
   /** The operations of one step: from its beginning to that of the next. */
@@ -83,11 +84,20 @@ describe.skipIf(reason !== undefined)('states after a crash', () => {
   const find = (index: number, is: (op: Operation) => boolean, n: number): number => all(index, is).at(n) ?? -1;
   const syncfs = ({ op }: Operation): boolean => op === 'sync-end';
   const fsync = ({ op }: Operation): boolean => op === 'sync';
+  /** The file that LMDB has its data in. */
+  function records(op: Operation): boolean {
+    const file = log.find((each) => each.op === 'create' && each.name === 'data.mdb');
+    return op.op === 'sync' && file?.op === 'create' && op.id === file.id;
+  }
+  function recordsBeforeRemoval(index: number): number[] {
+    const first = find(index, ({ op }) => op === 'rename', 0);
+    return all(index, records).filter((i) => i < first);
+  }
 
   // Each sync of the protocol is needed: where one did not happen, the enumeration finds out.
   const planted: [what: string, without: () => number[]][] = [
     ['the version of a new store', () => [find(0, fsync, 0)]],
-    ['the records of a new store', () => [find(0, fsync, 1), find(0, fsync, 2)]],
+    ['the records of a new store', () => all(0, records).slice(0, 2)],
     ...[0, 1, 5].flatMap((index): typeof planted => [
       // Those in the background also count, of which there are more on a slow machine.
       [`what import ${index} wrote`, () => all(index, syncfs).slice(0, -1)],
@@ -99,11 +109,10 @@ describe.skipIf(reason !== undefined)('states after a crash', () => {
     ['the upper folder of a snapshot', () => [find(4, fsync, 0)]],
     ['the folder of a snapshot', () => [find(4, fsync, 1)]],
     ['the folder of snapshots', () => [find(4, fsync, 2)]],
-    ['the transaction of a removal', () => [find(6, fsync, -1)]],
+    ['what is recorded of a removal before anything is taken away', () => recordsBeforeRemoval(6)],
     ['a merged tree that is made on demand', () => [find(8, fsync, 0)]],
   ];
-  // Minutes for each: in the long mode alone.
-  test.concurrent.each(LONG ? planted : [])('%s, not synced: found', { timeout: 10 * MINUTES }, async (_, at) => {
+  test.concurrent.each(planted)('%s, not synced: found', { timeout: 10 * MINUTES }, async (_, at) => {
     const without = at();
     expect(Math.min(...without)).toBeGreaterThan(0);
     const from = Math.min(...without);

@@ -4,8 +4,11 @@ import { ENDED, SERVED, type Connection } from './connection.js';
 import { Reply } from './wire/reply.js';
 import { Request } from './wire/request.js';
 
-/** Why {@link Loop.run} returned: a wake descriptor is readable, nothing happened for a while, nothing is left to serve. */
-export type LoopResult = 'woken' | 'idle' | 'empty';
+/**
+ * Why {@link Loop.run} returned: a wake descriptor is readable, an answer was postponed (promises that it waits for only go
+ * on once the thread is given back), nothing happened for a while, nothing is left to serve.
+ */
+export type LoopResult = 'woken' | 'deferred' | 'idle' | 'empty';
 
 const MAX_REQUEST = (1 << 20) + 8192;
 /** How often a spinning loop looks before it sleeps: about 100 microseconds. */
@@ -33,6 +36,7 @@ export class Loop {
   readonly #onEnd: (connection: Connection) => void;
   /** 0 to 8: how well spinning paid lately. */
   #payoff = 4;
+  #deferred = false;
 
   /**
    * @param options.wake descriptors that end {@link run} when they become readable
@@ -81,7 +85,9 @@ export class Loop {
       const reply = this.#replies.get(connection);
       if (reply === undefined) continue;
       for (let n = 0; n < BATCH; n++) {
+        const { deferrals } = reply;
         const result = connection.serve(this.#request, reply);
+        if (reply.deferrals !== deferrals) this.#deferred = true;
         if (result === SERVED) any = true;
         else {
           if (result === ENDED) this.#remove(connection);
@@ -109,6 +115,10 @@ export class Loop {
       if ((spins === 0 || this.#connections.length === 1 || this.#poll.wait(0) > 0) && this.#serveAll()) {
         if (spins > 0) this.#payoff = Math.min(MAX_PAYOFF, this.#payoff + 1);
         spins = 0;
+        if (this.#deferred) {
+          this.#deferred = false;
+          return 'deferred';
+        }
         if (++served % WAKE_CHECK === 0 && this.#poll.wait(0) > 0 && this.#awake()) return 'woken';
         continue;
       }

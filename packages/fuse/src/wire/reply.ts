@@ -37,6 +37,8 @@ export class Reply {
   errno = 0;
   /** No answer must be sent (FORGET and the like), or somebody else sends it. */
   silent = false;
+  /** How many answers were ever postponed. */
+  deferrals = 0;
   /** How many lookups this answer gives out, which the kernel takes back with FORGET. */
   lookups = 0;
   uniqueLow = 0;
@@ -83,6 +85,7 @@ export class Reply {
    */
   defer(capacity = 4096 + OUT_HEADER_SIZE): Reply {
     this.silent = true;
+    this.deferrals++;
     const later = new Reply(capacity, undefined, this.#deferred);
     later.begin(this.uniqueLow, this.uniqueHigh);
     return later;

@@ -35,7 +35,7 @@ if (serving !== undefined) {
     if (result === 'idle') {
       serving.flush();
       serving.sleep();
-    } else if (result !== 'woken' || !serving.resume()) break;
+    } else if (result !== 'deferred' && (result !== 'woken' || !serving.resume())) break;
   }
 }
 // Nothing may keep this thread: the port would.

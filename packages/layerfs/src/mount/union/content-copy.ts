@@ -1,6 +1,9 @@
-import { readSync, writeSync } from 'node:fs';
+import { read, readSync, write, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { ErrnoError, copyFileRangeAt, copyFileRangeLater, errno, ficlone, seekData, seekHole } from '@layerfs/linux';
 
+const readLater = promisify(read);
+const writeLater = promisify(write);
 const BUFFER = 1 << 20;
 /** What is copied at one time by another thread. */
 const PIECE = 32 << 20;
@@ -42,9 +45,8 @@ export async function copyContentLater(from: number, to: number, length: number)
       else {
         // It cannot, or not any more: that is for the other way to find out.
         const next = Math.min(end, at + PIECE);
-        copyRange(from, to, at, next);
+        await copyBytesLater(from, to, at, next);
         at = next;
-        await new Promise((resolve) => setImmediate(resolve));
       }
     }
   }
@@ -72,6 +74,18 @@ function copyRange(from: number, to: number, start: number, end: number): void {
     if (!(error instanceof ErrnoError) || !ELSEWHERE.has(error.errno)) throw error;
   }
   if (at < end) copyBytes(from, to, at, end);
+}
+
+async function copyBytesLater(from: number, to: number, start: number, end: number): Promise<void> {
+  const buffer = Buffer.allocUnsafe(Math.min(BUFFER, end - start));
+  for (let at = start; at < end;) {
+    const { bytesRead } = await readLater(from, buffer, 0, Math.min(buffer.length, end - at), at);
+    if (bytesRead === 0) throw new ErrnoError(errno.EIO, 'copy-up');
+    for (let done = 0; done < bytesRead;) {
+      done += (await writeLater(to, buffer, done, bytesRead - done, at + done)).bytesWritten;
+    }
+    at += bytesRead;
+  }
 }
 
 function copyBytes(from: number, to: number, start: number, end: number): void {
