@@ -1,4 +1,4 @@
-/** `records-user.js FOLDER count|open SECONDS`: uses a store's records for some time, and prints how often. */
+/** `records-user.js FOLDER count|open|once SECONDS`: uses a store's records for some time, and prints how often. */
 import { Meta } from '../crash/internals.js';
 
 type Digest = Parameters<InstanceType<typeof Meta>['lastUsed']>[0];
@@ -25,5 +25,12 @@ async function open(): Promise<void> {
   for (; Date.now() < end; times++) await new Meta(folder).close();
 }
 
-await (what === 'count' ? count() : open());
+async function once(): Promise<void> {
+  const meta = new Meta(folder);
+  meta.transaction((writer) => writer.setUsed(IMAGE, ++times));
+  await meta.close();
+}
+
+await (what === 'count' ? count() : what === 'open' ? open() : once());
+process.stdout.write(String(times));
 process.stdout.write(String(times));

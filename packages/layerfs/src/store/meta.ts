@@ -132,8 +132,12 @@ export class Meta {
     });
   }
 
-  /** Forgets what was read: what others wrote since is seen from now on. Otherwise that is so at the next turn of the event loop. */
+  /**
+   * From now on all is seen that was committed before, also by a process that was killed before it could tell others: they
+   * are told when the next transaction begins. Otherwise what others wrote is seen at the next turn of the event loop.
+   */
   refresh(): void {
+    this.#transaction(() => undefined);
     this.#env.resetReadTxn();
   }
 
