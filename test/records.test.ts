@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { Meta } from '../packages/layerfs/dist/store/meta.js';
-import { missing } from './support/needs.js';
+import { need } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
 
 const USER = fileURLToPath(new URL('dist/support/records-user.js', import.meta.url));
@@ -29,8 +29,7 @@ test('no transaction is lost while others open and close the records', async () 
 });
 
 test('what a process that was killed while it committed had written, others see', async (context) => {
-  const reason = missing('strace');
-  if (reason !== undefined) return context.skip(reason);
+  need(context, 'strace');
   const folder = scratchFolder('layerfs-records-');
   const meta = new Meta(folder);
   try {
