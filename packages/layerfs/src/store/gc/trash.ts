@@ -10,6 +10,7 @@ import { digestHex, type DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
+import { tryLockFile } from '../locks.js';
 import type { ObjectList } from '../object-list.js';
 import type { StorePaths } from '../paths.js';
 import { oldestSession, type Session } from '../session.js';
@@ -95,11 +96,22 @@ export function hasTrash(paths: StorePaths): boolean {
   return freeFolders(paths).length > 0;
 }
 
-/** Deletes objects that nobody can want back, and snapshots. */
+/** Deletes objects that nobody can want back, and snapshots. The caller holds the collector's lock. */
 export async function emptyTrash(paths: StorePaths): Promise<void> {
   for (const name of freeFolders(paths)) {
     if (OBJECTS.test(name)) await rm(join(paths.trash, name), { recursive: true, force: true });
     else removeFolder(join(paths.trash, name));
+  }
+}
+
+/** {@link emptyTrash}, unless somebody collects garbage, who then does it. */
+export async function emptyTrashUnlessCollected(paths: StorePaths): Promise<void> {
+  const collector = hasTrash(paths) ? tryLockFile(paths.collector, 'exclusive') : undefined;
+  if (collector === undefined) return;
+  try {
+    await emptyTrash(paths);
+  } finally {
+    collector.release();
   }
 }
 

@@ -23,7 +23,7 @@ import { lockLayer, type LayerLock } from './layer-lock.js';
 import { knownLayer, readLayer, type LayerWork, type ReadLayer } from './layer.js';
 import type { ImportedImage, ImportOptions, ImportProgress, ImportResult } from './progress.js';
 import { sweepStore } from '../gc/sweep.js';
-import { emptyTrash, hasTrash } from '../gc/trash.js';
+import { emptyTrashUnlessCollected } from '../gc/trash.js';
 
 /** Layers of one import that are read at the same time: one inflates while the other is hashed and written. */
 const CONCURRENCY = 2;
@@ -113,7 +113,7 @@ export async function importSource(
       await sweepStore(context).catch(() => undefined);
     } else {
       session.end();
-      if (hasTrash(paths)) await emptyTrash(paths);
+      await emptyTrashUnlessCollected(paths);
     }
   }
 }
