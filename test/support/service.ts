@@ -8,13 +8,23 @@ import { CLI } from './cli.js';
 export class Service {
   readonly root: string;
   readonly socket: string;
+  readonly #options: readonly string[];
   #process: ChildProcess | undefined;
   #log = '';
 
-  /** @param socket a short path */
-  constructor(root: string, socket: string) {
+  /**
+   * @param socket a short path
+   * @param options more of the command line
+   */
+  constructor(root: string, socket: string, options: readonly string[] = []) {
     this.root = root;
     this.socket = socket;
+    this.#options = options;
+  }
+
+  /** Its process. */
+  get pid(): number {
+    return this.#process?.pid ?? 0;
   }
 
   /** JSON lines. */
@@ -24,7 +34,8 @@ export class Service {
 
   /** Starts it, and waits until it answers. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [CLI, 'snapshotter', 'serve', '--root', this.root, '--socket', this.socket], {
+    const where = ['--root', this.root, '--socket', this.socket];
+    const child = spawn(process.execPath, [CLI, 'snapshotter', 'serve', ...where, ...this.#options], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#process = child;

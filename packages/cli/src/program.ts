@@ -296,6 +296,10 @@ Examples:
     () => import('./commands/snapshotter/serve.js'),
   )
     .requiredOption('--socket <path>', 'unix socket to listen on; its owner alone may use it')
+    .option(
+      '--metrics <address>',
+      'serve numbers for Prometheus on [HOST:]PORT; without HOST on the loopback interface',
+    )
     .addHelpText(
       'after',
       `

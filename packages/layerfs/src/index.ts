@@ -37,6 +37,7 @@ export type { RemoveSnapshotResult } from './store/snapshot/remove.js';
 export type { Freeze, Snapshot } from './store/snapshot/snapshot.js';
 export type { Change } from './core/overlay/entry.js';
 export type { ImageUsage, SnapshotUsage, Usage, UsageOptions } from './store/usage/usage.js';
+export type { StoreTotals } from './store/usage/totals.js';
 export { PARTS, type Part, type PartUsage, type StoreSize, type UsageProgress } from './store/usage/measure.js';
 export type { PrunedImage, PruneOptions, PruneResult } from './store/gc/prune.js';
 export { checkStore } from './store/fsck/fsck.js';

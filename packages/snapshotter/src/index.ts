@@ -1,6 +1,9 @@
 export { parseFilters, type Filter } from './filter.js';
 export { openSnapshotter, type SnapshotterOptions } from './open.js';
+export type { ListenOn, SocketDescriptor, SocketPath } from './grpc/listen.js';
 export { serve, type Answered, type ServeOptions, type Service } from './grpc/server.js';
+export { Metrics, type MetricsSource } from './metrics/metrics.js';
+export { serveMetrics, type MetricsService } from './metrics/server.js';
 export type {
   CommitOptions,
   Kind,

@@ -31,6 +31,7 @@ import { followPath } from './image/follow.js';
 import { findImage, type FoundImage } from './image/lookup.js';
 import type { DropResult, RemoveOptions, RemoveResult } from './image/remove.js';
 import { touch } from './image/last-use.js';
+import { Totals, type StoreTotals } from './usage/totals.js';
 import type { Usage, UsageOptions } from './usage/usage.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import { Meta, type ImageRecord } from './meta.js';
@@ -124,12 +125,14 @@ export class Store {
   readonly #context: StoreContext;
   readonly #hold: VersionHold;
   readonly #trees = new Map<string, MappedTree>();
+  readonly #totals: Totals;
 
   /** Use {@link openStore}. */
   constructor(context: StoreContext, hold: VersionHold) {
     this.#context = context;
     this.#hold = hold;
     this.leases = new Leases(context);
+    this.#totals = new Totals(context.meta);
     this.paths = context.paths;
     this.root = context.paths.root;
   }
@@ -259,6 +262,11 @@ export class Store {
       const { storeUsage } = await import('./usage/usage.js');
       return storeUsage(this.#context, options);
     });
+  }
+
+  /** Numbers of objects and layers, from the records alone. */
+  totals(): StoreTotals {
+    return this.#totals.read();
   }
 
   /**

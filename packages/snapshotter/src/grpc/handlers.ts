@@ -29,20 +29,24 @@ export interface Answered {
   readonly error?: Error;
 }
 
+/** Told of requests: how many are under way is what a service waits for when it stops. */
+export interface RequestEvents {
+  readonly began: () => void;
+  readonly answered: (request: Answered) => void;
+}
+
 /** Snapshots in one message of a List; containerd's own server sends as many. */
 const BATCH = 100;
 
 /** The service's methods, as gRPC calls them. */
-export function handlers(
-  snapshotter: Snapshotter,
-  answered: (request: Answered) => void,
-): UntypedServiceImplementation {
+export function handlers(snapshotter: Snapshotter, { began, answered }: RequestEvents): UntypedServiceImplementation {
   const unary =
     <Request extends object, Response>(
       method: string,
       action: (request: Request, signal: AbortSignal) => Promise<Response>,
     ): handleUnaryCall<Request, Response> =>
     (call, callback) => {
+      began();
       const started = performance.now();
       const controller = new AbortController();
       call.on('cancelled', () => controller.abort());
@@ -57,6 +61,7 @@ export function handlers(
       void work();
     };
   const list: handleServerStreamingCall<ListRequest, { info: InfoMessage[] }> = (call) => {
+    began();
     const started = performance.now();
     let batch: InfoMessage[] = [];
     const send = async (): Promise<void> => {

@@ -1,19 +1,16 @@
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
-import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Server, ServerCredentials, loadPackageDefinition, type ServiceClientConstructor } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { LayerfsError } from 'layerfs';
+import { HealthImplementation } from 'grpc-health-check';
 import type { Snapshotter } from '../snapshotter.js';
 import { handlers, type Answered } from './handlers.js';
+import { listen, type ListenOn } from './listen.js';
 
 export type { Answered } from './handlers.js';
 
 /** How to serve a snapshotter. */
 export interface ServeOptions {
-  /** Path of the unix socket. One that nobody serves any more is replaced. */
-  readonly socket: string;
+  readonly on: ListenOn;
   /** Told of each request when it was answered. */
   readonly onAnswered?: (request: Answered) => void;
 }
@@ -24,68 +21,60 @@ export interface Service {
   stop(patience?: number): Promise<void>;
 }
 
-/** Path lengths of unix sockets end here, with the closing NUL. */
-const MAX_SOCKET = 108;
-/** containerd's limit on a message. */
-const MAX_MESSAGE = 16 << 20;
+const NAME = 'containerd.services.snapshots.v1.Snapshots';
+/** containerd's limit on a message that it reads. */
+const MAX_SENT = 16 << 20;
+/** A key, a parent and a snapshot's labels are far less. Times streams and connections this bounds the memory. */
+const MAX_RECEIVED = 1 << 20;
+/** At once, on one connection; clients wait with more. */
+const MAX_STREAMS = 128;
+/** What was answered is given so long to be read. */
+const FLUSH_MILLISECONDS = 250;
 
 /**
- * Serves a snapshotter to containerd: `containerd.services.snapshots.v1.Snapshots` on a unix socket that its owner alone
- * may use.
+ * Serves a snapshotter to containerd: `containerd.services.snapshots.v1.Snapshots`, and `grpc.health.v1.Health`, on a unix
+ * socket that its owner alone may use unless told otherwise.
  * @throws LayerfsError invalid-argument for a path that is too long, failed-precondition when something serves it already
  */
-export async function serve(snapshotter: Snapshotter, options: ServeOptions): Promise<Service> {
-  const socket = resolve(options.socket);
-  if (Buffer.byteLength(socket) >= MAX_SOCKET) {
-    throw new LayerfsError('invalid-argument', `The socket's path has more than ${MAX_SOCKET - 1} bytes: ${socket}`);
-  }
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
-  await removeStale(socket);
+export async function serve(snapshotter: Snapshotter, { on, onAnswered }: ServeOptions): Promise<Service> {
   const server = new Server({
-    'grpc.max_receive_message_length': MAX_MESSAGE,
-    'grpc.max_send_message_length': MAX_MESSAGE,
+    'grpc.max_receive_message_length': MAX_RECEIVED,
+    'grpc.max_send_message_length': MAX_SENT,
+    'grpc.max_concurrent_streams': MAX_STREAMS,
+    // Its statistics have to be on: without them grpc-js 1.14 does not know of its connections when it is shut down.
+    'grpc.enable_channelz': 1,
   });
-  server.addService(service(), handlers(snapshotter, options.onAnswered ?? (() => undefined)));
-  // The socket must never be open to others, not even for a moment.
-  const umask = process.umask(0o177);
-  try {
-    await new Promise<void>((done, fail) => {
-      server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) => {
-        if (error === null) done();
-        else fail(new LayerfsError('unavailable', `Cannot listen on ${socket}: ${error.message}`, { cause: error }));
-      });
-    });
-  } finally {
-    process.umask(umask);
-  }
-  chmodSync(socket, 0o600);
+  let underWay = 0;
+  let onIdle = (): void => undefined;
+  const events = {
+    began: (): void => void underWay++,
+    answered: (request: Answered): void => {
+      if (--underWay === 0) onIdle();
+      onAnswered?.(request);
+    },
+  };
+  server.addService(service(), handlers(snapshotter, events));
+  const health = new HealthImplementation({ '': 'SERVING', [NAME]: 'SERVING' });
+  health.addToServer(server);
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = await listen(on, (socket) => injector.injectConnection(socket));
   return {
     stop: (patience = 10_000) =>
       new Promise((done) => {
-        const timer = setTimeout(() => server.forceShutdown(), patience);
+        // This takes away the socket's name, too.
+        listener.close();
+        for (const name of ['', NAME]) health.setStatus(name, 'NOT_SERVING');
+        // Whoever watches our health would else be waited for.
+        const cutOff = (milliseconds: number): NodeJS.Timeout => setTimeout(() => server.forceShutdown(), milliseconds);
+        const timers = [cutOff(patience)];
+        onIdle = () => void timers.push(cutOff(FLUSH_MILLISECONDS));
+        if (underWay === 0) onIdle();
         server.tryShutdown(() => {
-          clearTimeout(timer);
-          rmSync(socket, { force: true });
+          for (const timer of timers) clearTimeout(timer);
           done();
         });
       }),
   };
-}
-
-async function removeStale(socket: string): Promise<void> {
-  const found = lstatSync(socket, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new LayerfsError('failed-precondition', `${socket} is there already and is no socket`);
-  const served = await new Promise<boolean>((done) => {
-    const client = connect(socket);
-    client.once('connect', () => {
-      client.destroy();
-      done(true);
-    });
-    client.once('error', () => done(false));
-  });
-  if (served) throw new LayerfsError('failed-precondition', `${socket} is served by another process`);
-  rmSync(socket, { force: true });
 }
 
 function service(): ServiceClientConstructor['service'] {

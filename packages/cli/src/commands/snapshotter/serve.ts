@@ -1,11 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openSnapshotter, serve, type Answered } from '@layerfs/snapshotter';
-import { LayerfsError } from 'layerfs';
+import { Metrics, openSnapshotter, serve, serveMetrics, type Answered, type Snapshotter } from '@layerfs/snapshotter';
+import { LayerfsError, type Store } from 'layerfs';
 import { pino, type Logger } from 'pino';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 
 interface Options extends GlobalOptions {
   readonly socket: string;
+  readonly metrics?: string;
 }
 
 /** `layerfs snapshotter serve` */
@@ -15,30 +17,60 @@ export async function run(action: string, options: Options): Promise<void> {
   const log = pino({ level: options.quiet === true ? 'error' : 'info' }, pino.destination({ dest: 2, sync: true }));
   // The store is open as long as the service runs: its version was checked, and stays.
   await withStore(options, async (store) => {
+    const root = join(store.root, 'snapshotter');
     const snapshotter = openSnapshotter({
-      root: join(store.root, 'snapshotter'),
+      root,
       onProblem: (error) => log.error({ err: error }, 'in the background'),
     });
     try {
-      const service = await serve(snapshotter, {
-        socket: options.socket,
-        onAnswered: (request) => logRequest(log, request),
-      });
-      log.info({ socket: options.socket, root: store.root }, 'serving');
-      await new Promise<void>((done) => {
-        if (signal.aborted) done();
-        else signal.addEventListener('abort', () => done(), { once: true });
-      });
-      await service.stop();
-      log.info('stopped');
+      await serveUntil(signal, { store, snapshotter, root, options, log });
     } finally {
       await snapshotter.close();
     }
   });
 }
 
+interface Served {
+  readonly store: Store;
+  readonly snapshotter: Snapshotter;
+  readonly root: string;
+  readonly options: Options;
+  readonly log: Logger;
+}
+
+async function serveUntil(signal: AbortSignal, { store, snapshotter, root, options, log }: Served): Promise<void> {
+  const metrics =
+    options.metrics === undefined
+      ? undefined
+      : new Metrics({ snapshotter, root, totals: () => store.totals(), version: version() });
+  const numbers = metrics === undefined ? undefined : await serveMetrics(metrics, options.metrics ?? '');
+  try {
+    const service = await serve(snapshotter, {
+      on: { path: options.socket },
+      onAnswered: (request) => {
+        metrics?.count(request);
+        logRequest(log, request);
+      },
+    });
+    log.info({ socket: options.socket, root: store.root, metrics: numbers?.address }, 'serving');
+    await new Promise<void>((done) => {
+      if (signal.aborted) done();
+      else signal.addEventListener('abort', () => done(), { once: true });
+    });
+    await service.stop();
+    log.info('stopped');
+  } finally {
+    await numbers?.stop();
+  }
+}
+
 function logRequest(log: Logger, { method, namespace, key, milliseconds, error }: Answered): void {
   const about = { method, namespace, key: key.slice(0, 200), ms: Math.round(milliseconds * 1000) / 1000 };
   if (error === undefined) log.info(about, 'request');
   else log.warn({ ...about, error: error.message }, 'request failed');
+}
+
+function version(): string {
+  const file = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

@@ -63,3 +63,17 @@ test('usage: what is shared and what is not', async () => {
   expect(images.find(({ name }) => name === 'base:latest')).toMatchObject({ total: 20, shared: 20, unique: 0 });
   expect(savedByDedup).toBe('the same\n'.length);
 });
+
+test('totals: the same numbers as usage, from the records, also after a removal', async () => {
+  const same = async (): Promise<void> => {
+    const { objects, layers, savedByDedup } = await here.store.usage();
+    expect(here.store.totals()).toEqual({ objects, layers, savedByDedup });
+  };
+  await here.store.import(here.file(BASE), { name: 'base' });
+  await same();
+  await here.store.import(layoutOf(here.fresh(), { latest: two() }), { name: 'app' });
+  await same();
+  expect(here.store.totals().savedByDedup).toBe('the same\n'.length);
+  await here.store.removeImage('app');
+  await same();
+});
