@@ -9,6 +9,8 @@ const PACKAGES: Record<string, string> = {
   getfattr: 'attr',
   setfattr: 'attr',
   ctr: 'containerd',
+  'systemd-analyze': 'systemd',
+  'systemd-socket-activate': 'systemd',
   mmdebstrap: 'mmdebstrap',
 };
 

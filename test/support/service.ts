@@ -42,7 +42,7 @@ export class Service {
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
     for (let tries = 0; tries < 600; tries++) {
       if (child.exitCode !== null) throw new Error(`the service ended: ${this.#log}`);
-      if (await answers(this.socket)) return;
+      if (await connects(this.socket)) return;
       await sleep(50);
     }
     throw new Error(`no service after 30 seconds: ${this.#log}`);
@@ -60,7 +60,8 @@ export class Service {
   }
 }
 
-function answers(socket: string): Promise<boolean> {
+/** Whether a unix socket takes connections. */
+export function connects(socket: string): Promise<boolean> {
   return new Promise((done) => {
     const client = connect(socket, () => {
       client.destroy();

@@ -65,7 +65,6 @@ test.each([
 const REQUIRED: ReadonlyMap<string, readonly string[]> = new Map([
   ['prune', ['--blobs']],
   ['lease', ['x']],
-  ['snapshotter', ['--socket', 'x']],
 ]);
 
 test('every command can be loaded', async () => {

@@ -295,7 +295,10 @@ Examples:
     (action) => `${action} snapshots`,
     () => import('./commands/snapshotter/serve.js'),
   )
-    .requiredOption('--socket <path>', 'unix socket to listen on; its owner alone may use it')
+    .option(
+      '--socket <path>',
+      'unix socket to listen on; its owner alone may use it. Not needed when systemd hands one over',
+    )
     .option(
       '--metrics <address>',
       'serve numbers for Prometheus on [HOST:]PORT; without HOST on the loopback interface',
@@ -310,7 +313,7 @@ store's folder snapshotter/. In containerd's configuration:
     type = "snapshot"
     address = "PATH OF THE SOCKET"
 
-Then: ctr run --snapshotter layerfs ...`,
+Then: ctr run --snapshotter layerfs ... Units for systemd are in contrib/systemd.`,
     );
   command(
     'doctor',

@@ -43,7 +43,7 @@ export { mountDetached } from './filesystem-context.js';
 export { alignedBuffer, MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { eventLoopFd } from './event-loop.js';
 export { POLL, PollSet, eventfd } from './poll.js';
-export { receiveFd, sendFd, socketpair } from './socket.js';
+export { receiveFd, sendDatagram, sendFd, socketpair } from './socket.js';
 export {
   MNT,
   MOUNT_ATTR,

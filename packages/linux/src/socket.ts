@@ -1,11 +1,24 @@
 import koffi from 'koffi';
+import { errno } from './errno.js';
+import { ErrnoError } from './error.js';
+import { close } from './io.js';
 import { check, native } from './library.js';
 
 const socketpairFunction = native('int socketpair(int domain, int type, int protocol, void *fds)');
 const recvmsgFunction = native('int64_t recvmsg(int fd, void *message, int flags)');
 const sendmsgFunction = native('int64_t sendmsg(int fd, void *message, int flags)');
+const socketFunction = native('int socket(int domain, int type, int protocol)');
+const sendtoFunction = native(
+  'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, unsigned int addressLength)',
+);
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+/** sun_path of struct sockaddr_un. */
+const MAX_PATH = 108;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -62,4 +75,24 @@ export function sendFd(socket: number, fd: number): void {
   view.setInt32(at + 12, SCM_RIGHTS, true);
   view.setInt32(at + 16, fd, true);
   check(sendmsgFunction(socket, bytes, 0), 'sendmsg');
+}
+
+/**
+ * Sends one datagram to a unix socket, without waiting. A path that begins with `@` is a name in the abstract namespace, as
+ * systemd writes it. Throws ErrnoError (ECONNREFUSED or ENOENT when nobody listens, ENAMETOOLONG, EAGAIN when it is full).
+ */
+export function sendDatagram(path: string, data: Uint8Array): void {
+  const name = Buffer.from(path);
+  if (name.length >= MAX_PATH) throw new ErrnoError(errno.ENAMETOOLONG, 'sendto', path);
+  if (path.startsWith('@')) name[0] = 0;
+  // A path ends with NUL, an abstract name with the address.
+  const address = Buffer.alloc(2 + name.length + (path.startsWith('@') ? 0 : 1));
+  address.writeUInt16LE(AF_UNIX, 0);
+  name.copy(address, 2);
+  const fd = check(socketFunction(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), 'socket');
+  try {
+    check(sendtoFunction(fd, data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL, address, address.length), 'sendto', path);
+  } finally {
+    close(fd);
+  }
 }

@@ -74,7 +74,8 @@ function listening(server: Server, where: string, options: { path: string } | { 
 }
 
 async function removeStale(path: string): Promise<void> {
-  const found = lstatSync(path, { throwIfNoEntry: false });
+  // As bigints: after a plain lstat of a socket, Node 20's realpathSync, and with it import(), goes wrong.
+  const found = lstatSync(path, { throwIfNoEntry: false, bigint: true });
   if (found === undefined) return;
   if (!found.isSocket()) throw new LayerfsError('failed-precondition', `${path} is there already and is no socket`);
   const refused = await new Promise<boolean>((done) => {

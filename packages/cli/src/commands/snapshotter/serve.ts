@@ -1,18 +1,32 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Metrics, openSnapshotter, serve, serveMetrics, type Answered, type Snapshotter } from '@layerfs/snapshotter';
+import {
+  Metrics,
+  openSnapshotter,
+  serve,
+  serveMetrics,
+  type Answered,
+  type ListenOn,
+  type Snapshotter,
+} from '@layerfs/snapshotter';
 import { LayerfsError, type Store } from 'layerfs';
 import { pino, type Logger } from 'pino';
+import { activatedSocket, notify } from './systemd.js';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 
 interface Options extends GlobalOptions {
-  readonly socket: string;
+  readonly socket?: string;
   readonly metrics?: string;
 }
 
 /** `layerfs snapshotter serve` */
 export async function run(action: string, options: Options): Promise<void> {
   if (action !== 'serve') throw new LayerfsError('invalid-argument', `There is no action ${action}: it is serve`);
+  const activated = activatedSocket();
+  const on = activated === undefined ? { path: options.socket ?? '' } : { fd: activated };
+  if ('path' in on && on.path === '') {
+    throw new LayerfsError('invalid-argument', 'There is no socket: give --socket PATH, or let systemd hand one over');
+  }
   const signal = interruption();
   const log = pino({ level: options.quiet === true ? 'error' : 'info' }, pino.destination({ dest: 2, sync: true }));
   // The store is open as long as the service runs: its version was checked, and stays.
@@ -23,7 +37,7 @@ export async function run(action: string, options: Options): Promise<void> {
       onProblem: (error) => log.error({ err: error }, 'in the background'),
     });
     try {
-      await serveUntil(signal, { store, snapshotter, root, options, log });
+      await serveUntil(signal, { store, snapshotter, root, on, options, log });
     } finally {
       await snapshotter.close();
     }
@@ -34,11 +48,12 @@ interface Served {
   readonly store: Store;
   readonly snapshotter: Snapshotter;
   readonly root: string;
+  readonly on: ListenOn;
   readonly options: Options;
   readonly log: Logger;
 }
 
-async function serveUntil(signal: AbortSignal, { store, snapshotter, root, options, log }: Served): Promise<void> {
+async function serveUntil(signal: AbortSignal, { store, snapshotter, root, on, options, log }: Served): Promise<void> {
   const metrics =
     options.metrics === undefined
       ? undefined
@@ -46,21 +61,32 @@ async function serveUntil(signal: AbortSignal, { store, snapshotter, root, optio
   const numbers = metrics === undefined ? undefined : await serveMetrics(metrics, options.metrics ?? '');
   try {
     const service = await serve(snapshotter, {
-      on: { path: options.socket },
+      on,
       onAnswered: (request) => {
         metrics?.count(request);
         logRequest(log, request);
       },
     });
-    log.info({ socket: options.socket, root: store.root, metrics: numbers?.address }, 'serving');
+    const where = 'path' in on ? { socket: on.path } : { fd: on.fd };
+    log.info({ ...where, root: store.root, metrics: numbers?.address }, 'serving');
+    tell('READY=1', log);
     await new Promise<void>((done) => {
       if (signal.aborted) done();
       else signal.addEventListener('abort', () => done(), { once: true });
     });
+    tell('STOPPING=1', log);
     await service.stop();
     log.info('stopped');
   } finally {
     await numbers?.stop();
+  }
+}
+
+function tell(state: string, log: Logger): void {
+  try {
+    notify(state);
+  } catch (error) {
+    log.warn({ err: error }, `systemd could not be told ${state}`);
   }
 }
 
