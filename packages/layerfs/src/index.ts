@@ -12,6 +12,23 @@ export type { Manifest } from './core/oci/manifest.js';
 export type { Tree } from './core/tree/tree.js';
 export { dumpLines, dumpTree } from './core/tree/text.js';
 export { printable, utf8ToLatin1 } from './core/bytes.js';
+export {
+  Registry,
+  type BlobOptions,
+  type CallOptions,
+  type FetchedManifest,
+  type RegistryOptions,
+} from './registry/registry.js';
+export {
+  formatRegistryReference,
+  parseRegistryHost,
+  parseRegistryReference,
+  type RegistryReference,
+} from './registry/address.js';
+export { storedCredentials, type Credentials, type CredentialSource } from './registry/auth/credentials.js';
+export type { RetryOptions } from './registry/backoff.js';
+export { HOST_FOLDERS } from './registry/hosts/endpoints.js';
+export type { TlsSettings } from './registry/http/transport.js';
 export { currentPlatform } from './store/source/host.js';
 export { defaultRoot, type StorePaths } from './store/paths.js';
 export { openStore, type ImageTree, type LayerTree, type Store, type StoreOptions } from './store/store.js';

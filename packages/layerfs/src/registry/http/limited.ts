@@ -1,0 +1,39 @@
+import { LayerfsError } from '../../core/error.js';
+import type { HttpAnswer } from './transport.js';
+
+/** Reads a body that must be small. @throws LayerfsError resource-exhausted before more than `most` bytes are in memory */
+export async function readLimited(answer: HttpAnswer, most: number, what: string): Promise<Uint8Array> {
+  const told = answer.headers['content-length'];
+  if (told !== undefined && Number(told) > most) {
+    answer.discard();
+    throw tooLarge(what, Number(told), most);
+  }
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of answer.body) {
+    size += piece.length;
+    if (size > most) throw tooLarge(what, size, most);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+/** The beginning of a body, for a message; whatever goes wrong with it says nothing. */
+export async function readBeginning(answer: HttpAnswer): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const piece of answer.body) {
+      pieces.push(piece);
+      size += piece.length;
+      if (size >= 4096) break;
+    }
+  } catch {
+    return Buffer.concat(pieces);
+  }
+  return Buffer.concat(pieces);
+}
+
+function tooLarge(what: string, size: number, most: number): LayerfsError {
+  return new LayerfsError('resource-exhausted', `${what} has ${size} bytes; more than ${most} are not accepted`);
+}
