@@ -299,10 +299,24 @@ Examples:
       '--socket <path>',
       'unix socket to listen on; its owner alone may use it. Not needed when systemd hands one over',
     )
+    .addOption(
+      new Option(
+        '--socket-mode <mode>',
+        "the socket's permissions (default: 600): who may write to it may mount anything",
+      ).argParser(mode),
+    )
+    .option('--socket-group <group>', 'name or number of the group that the socket belongs to')
+    .option('--config <file>', 'TOML with these options as keys, _ for -; the command line goes before it')
     .option(
       '--metrics <address>',
       'serve numbers for Prometheus on [HOST:]PORT; without HOST on the loopback interface',
     )
+    .hook('preAction', async (self) => {
+      const { config } = self.opts<{ config?: string }>();
+      if (config === undefined) return;
+      const { applyConfig } = await import('./commands/snapshotter/config.js');
+      applyConfig(self, config);
+    })
     .addHelpText(
       'after',
       `
@@ -422,6 +436,11 @@ Examples:
   layerfs fsck --repair --from app.tar --from ./layout`,
     );
   return program;
+}
+
+function mode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new InvalidArgumentError('Give permissions such as 660.');
+  return Number.parseInt(text, 8);
 }
 
 function duration(text: string): number {

@@ -11,22 +11,22 @@ import {
 } from '@layerfs/snapshotter';
 import { LayerfsError, type Store } from 'layerfs';
 import { pino, type Logger } from 'pino';
+import { groupID } from './group.js';
 import { activatedSocket, notify } from './systemd.js';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 
 interface Options extends GlobalOptions {
   readonly socket?: string;
+  /** Permission bits. */
+  readonly socketMode?: number;
+  readonly socketGroup?: string;
   readonly metrics?: string;
 }
 
 /** `layerfs snapshotter serve` */
 export async function run(action: string, options: Options): Promise<void> {
   if (action !== 'serve') throw new LayerfsError('invalid-argument', `There is no action ${action}: it is serve`);
-  const activated = activatedSocket();
-  const on = activated === undefined ? { path: options.socket ?? '' } : { fd: activated };
-  if ('path' in on && on.path === '') {
-    throw new LayerfsError('invalid-argument', 'There is no socket: give --socket PATH, or let systemd hand one over');
-  }
+  const on = listenOn(options);
   const signal = interruption();
   const log = pino({ level: options.quiet === true ? 'error' : 'info' }, pino.destination({ dest: 2, sync: true }));
   // The store is open as long as the service runs: its version was checked, and stays.
@@ -42,6 +42,19 @@ export async function run(action: string, options: Options): Promise<void> {
       await snapshotter.close();
     }
   });
+}
+
+function listenOn({ socket, socketMode: mode, socketGroup: group }: Options): ListenOn {
+  const fd = activatedSocket();
+  if (fd !== undefined) return { fd };
+  if (socket === undefined) {
+    throw new LayerfsError('invalid-argument', 'There is no socket: give --socket PATH, or let systemd hand one over');
+  }
+  return {
+    path: socket,
+    ...(mode === undefined ? {} : { mode }),
+    ...(group === undefined ? {} : { group: groupID(group) }),
+  };
 }
 
 interface Served {
