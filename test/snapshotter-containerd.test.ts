@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
 import { compareFolders, report, type Excuse } from './compare/compare.js';
 import { Layout, machine, run, type LayerInfo } from './images/oci.js';
+import { CLI } from './support/cli.js';
 import { startContainerd, type Containerd } from './support/containerd.js';
 import { missing, need, needImage } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
@@ -38,6 +39,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
   afterAll(async () => {
     await containerd.stop();
     await service.stop();
+    service.unmount();
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -56,7 +58,8 @@ describe.skipIf(reason !== undefined)('containerd', () => {
       await ctr('leases', 'delete', '--sync', lease);
       const rows = (await ctr('snapshot', ...SNAPSHOTTER, 'ls')).trim().split('\n').slice(1);
       expect(rows.filter((row) => !row.includes('Committed'))).toEqual([]);
-      expect(folders()).toHaveLength(rows.length);
+      // Some of them are layers of the store by now.
+      expect(folders().length).toBeLessThanOrEqual(rows.length);
     });
   }
 
@@ -184,7 +187,11 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     await eventually(async () => {
       expect((await ctr('snapshot', ...SNAPSHOTTER, 'ls')).trim().split('\n').slice(1)).toEqual([]);
       expect(folders()).toEqual([]);
+      expect(readdirSync(join(folder, 'store/snapshotter/erofs'))).toEqual([]);
     });
+    // Nor in the store: what was sealed is garbage.
+    await run(process.execPath, [CLI, '--root', join(folder, 'store'), 'gc']);
+    expect(readdirSync(join(folder, 'store/layers'))).toEqual([]);
     expect(existsSync(join(folder, 'store/snapshotter/staging'))).toBe(true);
     expect(service.log).not.toContain('in the background');
   });

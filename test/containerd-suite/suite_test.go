@@ -59,8 +59,28 @@ func start(ctx context.Context, root string) (snapshots.Snapshotter, func() erro
 		if err := connection.Close(); err != nil {
 			return err
 		}
-		return stop()
+		if err := stop(); err != nil {
+			return err
+		}
+		return unmountBelow(root)
 	}, nil
+}
+
+// unmountBelow takes away what the service leaves mounted, so that containers can start while it does not run.
+func unmountBelow(root string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	for _, line := range strings.Split(string(mounts), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) > 2 && (fields[2] == "erofs" || strings.HasPrefix(fields[2], "fuse")) && strings.HasPrefix(fields[1], root+"/") {
+			if err := syscall.Unmount(fields[1], syscall.MNT_DETACH); err != nil {
+				return fmt.Errorf("unmount %s: %w", fields[1], err)
+			}
+		}
+	}
+	return nil
 }
 
 func await(socket string) error {

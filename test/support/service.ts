@@ -1,7 +1,9 @@
 /** The snapshotter service, as containerd's users start it. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MNT, umount2 } from '@layerfs/linux';
 import { CLI } from './cli.js';
 
 /** A running `layerfs snapshotter serve`. */
@@ -46,6 +48,14 @@ export class Service {
       await sleep(50);
     }
     throw new Error(`no service after 30 seconds: ${this.#log}`);
+  }
+
+  /** Takes away what it leaves mounted, so that containers can start while it does not run. */
+  unmount(): void {
+    for (const line of readFileSync('/proc/self/mounts', 'latin1').split('\n')) {
+      const folder = line.split(' ')[1] ?? '';
+      if (folder.startsWith(`${this.root}/snapshotter/`)) umount2(folder, MNT.DETACH);
+    }
   }
 
   /** Ends it. @returns its exit code, or the signal that ended it */

@@ -311,6 +311,18 @@ Examples:
       '--metrics <address>',
       'serve numbers for Prometheus on [HOST:]PORT; without HOST on the loopback interface',
     )
+    .addOption(
+      new Option(
+        '--mount-mode <mode>',
+        'how containers see layers of the store: kernel (EROFS and overlayfs, Linux 6.5), folder (plain files), auto (default: kernel where that works, else folder)',
+      ).choices(['auto', 'kernel', 'folder']),
+    )
+    .addOption(
+      new Option(
+        '--seal <when>',
+        'when what containerd unpacked becomes a layer of the store: behind (default), never, commit (at once, for tests)',
+      ).choices(['behind', 'never', 'commit']),
+    )
     .hook('preAction', async (self) => {
       const { config } = self.opts<{ config?: string }>();
       if (config === undefined) return;

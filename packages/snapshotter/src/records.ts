@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { LayerfsError } from 'layerfs';
+import { LayerfsError, type Stack } from 'layerfs';
 import { open, type Database, type RootDatabase } from 'lmdb';
+import type { Given } from './lowers/lowers.js';
 import type { Kind, Labels, Usage } from './snapshotter.js';
 
 /** What is kept of a snapshot. */
@@ -20,6 +21,12 @@ export interface SnapshotRecord {
   readonly children: number;
   /** Of a committed one, when it was counted. */
   readonly usage?: Usage;
+  /** What it stands on: of an active one, a view, and a committed one that was active and is no stack yet. */
+  readonly given?: Given;
+  /** Of a committed one: the layers of the store that show it and all below it. Then it needs no folders. */
+  readonly stack?: Stack;
+  /** With a stack: ID of the store's lease on its layers. */
+  readonly lease?: string;
 }
 
 /** Changes within one transaction: all of them are on disk afterwards, or none. */

@@ -3,6 +3,8 @@ export type { Check } from './doctor/check.js';
 export { explain, explainMounted, type ExplainSource, type SnapshotEntry } from './explain.js';
 export type { Explanation, FileType, HiddenEntry, LayerEntry, LayerPlace } from './explain/explanation.js';
 export type { Hiding } from './explain/versions.js';
+export { tryKernelMount } from './doctor/kernel.js';
+export { mountErofs } from './kernel/erofs-mount.js';
 export { freezeSnapshot } from './freeze.js';
 export { mountByKernel, type KernelMountOptions, type KernelMountSource } from './kernel/kernel-mount.js';
 export { mount, spawnServer, type Mount } from './mount.js';

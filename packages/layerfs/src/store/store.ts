@@ -32,6 +32,7 @@ import { findImage, type FoundImage } from './image/lookup.js';
 import type { DropResult, RemoveOptions, RemoveResult } from './image/remove.js';
 import { touch } from './image/last-use.js';
 import { Totals, type StoreTotals } from './usage/totals.js';
+import { findStack, type FoundStack } from './image/stacks.js';
 import type { Usage, UsageOptions } from './usage/usage.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import { Meta, type ImageRecord } from './meta.js';
@@ -44,6 +45,8 @@ import type { CommitOptions, CommitResult } from './snapshot/commit.js';
 import type { DiffOptions } from './snapshot/diff.js';
 import { createSnapshot, findSnapshot, listSnapshots, snapshotRecord, type Snapshot } from './snapshot/snapshot.js';
 import type { RemoveSnapshotResult } from './snapshot/remove.js';
+import type { SealedLayer, SealOptions } from './snapshot/seal.js';
+import type { Stack } from './snapshot/upper-tar.js';
 import { withKept, type Kept } from './session.js';
 import type { ImportInput } from './source/open.js';
 import { StoreLock } from './store-lock.js';
@@ -171,14 +174,7 @@ export class Store {
         const path = await this.#context.lock.shared(options.signal, () =>
           ensureChain(this.#context, record.chainID, diffIDs),
         );
-        const { checkoutTree } = await import('./output/checkout.js');
-        // Names become paths here: only a tree that was checked through is good enough.
-        const { tree, unmap } = openTree(path, this.#context.xxhash);
-        try {
-          return await checkoutTree(tree, this.paths, folder, options);
-        } finally {
-          unmap();
-        }
+        return this.#checkoutTree(path, folder, options);
       }),
     );
   }
@@ -355,6 +351,30 @@ export class Store {
     });
   }
 
+  /** The layers of a stack that an image of the store begins with; undefined when there is none. */
+  findStack(chainID: ChainID): FoundStack | undefined {
+    return findStack(this.#context, chainID);
+  }
+
+  /** Writes the files of a stack of layers, which the caller keeps in the store, to a folder that is new or empty. */
+  checkoutStack({ chainID, diffIDs }: Stack, folder: string, options: CheckoutOptions = {}): Promise<CheckoutResult> {
+    return this.#try(`checking out ${chainID}`, async () => {
+      const path = await this.#context.lock.shared(options.signal, () => ensureChain(this.#context, chainID, diffIDs));
+      return this.#checkoutTree(path, folder, options);
+    });
+  }
+
+  /**
+   * Makes a layer of an upper folder in overlayfs's format, and leases the stack of which it is the top one. The folder stays.
+   * @param below what it stands on, base first
+   */
+  sealFolder(folder: string, below: readonly DiffID[], options: SealOptions): Promise<SealedLayer> {
+    return this.#try(`sealing ${folder}`, async () => {
+      const { sealFolder } = await import('./snapshot/seal.js');
+      return sealFolder(this.#context, folder, below, options);
+    });
+  }
+
   /** The trees of an image's layers, base first. */
   layerTrees(ref: string): Promise<LayerTree[]> {
     return this.shared(() => {
@@ -414,6 +434,17 @@ export class Store {
       return { found, keep: { images: [found.record] } };
     };
     return withKept(this.#context, doing, signal, find, work);
+  }
+
+  async #checkoutTree(path: string, folder: string, options: CheckoutOptions): Promise<CheckoutResult> {
+    const { checkoutTree } = await import('./output/checkout.js');
+    // Names become paths here: only a tree that was checked through is good enough.
+    const { tree, unmap } = openTree(path, this.#context.xxhash);
+    try {
+      return await checkoutTree(tree, this.paths, folder, options);
+    } finally {
+      unmap();
+    }
   }
 
   #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): ImageTree {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -13,41 +13,44 @@ const run = promisify(execFile);
  *     ROOT/meta/             LMDB (records.ts)
  *     ROOT/snapshots/ID/fs   what the snapshot holds: upper of an active one, a lower of what stands on a committed one
  *     ROOT/snapshots/ID/work overlayfs's work folder
+ *     ROOT/erofs/, ROOT/checkout/ what shows layers of the store (lowers/bases.ts)
  *     ROOT/staging/…         being made or being removed; whatever lies there when a snapshotter is opened goes
  */
 export class Layout {
+  readonly root: string;
   readonly meta: string;
-  readonly #snapshots: string;
-  readonly #staging: string;
+  readonly snapshots: string;
+  readonly staging: string;
 
   constructor(root: string) {
+    this.root = root;
     this.meta = join(root, 'meta');
-    this.#snapshots = join(root, 'snapshots');
-    this.#staging = join(root, 'staging');
-    for (const folder of [root, this.meta, this.#snapshots, this.#staging])
+    this.snapshots = join(root, 'snapshots');
+    this.staging = join(root, 'staging');
+    for (const folder of [root, this.meta, this.snapshots, this.staging])
       mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
 
   fs(id: string): string {
-    return join(this.#snapshots, id, 'fs');
+    return join(this.snapshots, id, 'fs');
   }
 
   work(id: string): string {
-    return join(this.#snapshots, id, 'work');
+    return join(this.snapshots, id, 'work');
   }
 
   /**
    * Makes the folders of a snapshot under a name that nothing else has.
-   * @param above ID of the parent, whose root's owner and mode the new root gets: in an overlay the top one's count
+   * @param above a folder whose owner and mode the new root gets: in an overlay the top one's count
    * @returns for {@link place} or {@link discard}
    */
   stage(above: string | undefined, writable: boolean): string {
-    const staged = join(this.#staging, `new-${randomBytes(8).toString('hex')}`);
+    const staged = join(this.staging, `new-${randomBytes(8).toString('hex')}`);
     mkdirSync(staged, { mode: 0o700 });
     const fs = join(staged, 'fs');
     mkdirSync(fs, { mode: 0o755 });
     if (above !== undefined) {
-      const { uid, gid, mode } = statSync(this.fs(above));
+      const { uid, gid, mode } = statSync(above);
       chownSync(fs, uid, gid);
       chmodSync(fs, mode & 0o7777);
     } else chmodSync(fs, 0o755);
@@ -57,7 +60,7 @@ export class Layout {
 
   /** Gives staged folders their place. */
   place(staged: string, id: string): void {
-    renameSync(staged, join(this.#snapshots, id));
+    renameSync(staged, join(this.snapshots, id));
   }
 
   /** Removes what was staged. */
@@ -73,9 +76,14 @@ export class Layout {
 
   /** Takes a snapshot's folders out of their place, at once. @returns for {@link discard}; undefined: they are not there */
   unplace(id: string): string | undefined {
-    const removed = join(this.#staging, `removed-${id}-${randomBytes(4).toString('hex')}`);
+    return this.takeAway(join(this.snapshots, id));
+  }
+
+  /** As {@link unplace}, of any folder of the snapshotter. */
+  takeAway(folder: string): string | undefined {
+    const removed = join(this.staging, `removed-${basename(folder)}-${randomBytes(4).toString('hex')}`);
     try {
-      renameSync(join(this.#snapshots, id), removed);
+      renameSync(folder, removed);
       return removed;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -85,11 +93,11 @@ export class Layout {
 
   /** IDs of all folders in their place. */
   placed(): string[] {
-    return readdirSync(this.#snapshots);
+    return readdirSync(this.snapshots);
   }
 
   /** All that is staged. */
   staged(): string[] {
-    return readdirSync(this.#staging).map((name) => join(this.#staging, name));
+    return readdirSync(this.staging).map((name) => join(this.staging, name));
   }
 }

@@ -7,6 +7,8 @@ import {
   serveMetrics,
   type Answered,
   type ListenOn,
+  type MountMode,
+  type SealWhen,
   type Snapshotter,
 } from '@layerfs/snapshotter';
 import { LayerfsError, type Store } from 'layerfs';
@@ -21,6 +23,8 @@ interface Options extends GlobalOptions {
   readonly socketMode?: number;
   readonly socketGroup?: string;
   readonly metrics?: string;
+  readonly mountMode?: MountMode;
+  readonly seal?: SealWhen;
 }
 
 /** `layerfs snapshotter serve` */
@@ -34,6 +38,9 @@ export async function run(action: string, options: Options): Promise<void> {
     const root = join(store.root, 'snapshotter');
     const snapshotter = openSnapshotter({
       root,
+      store,
+      ...(options.mountMode === undefined ? {} : { mountMode: options.mountMode }),
+      ...(options.seal === undefined ? {} : { seal: options.seal }),
       onProblem: (error) => log.error({ err: error }, 'in the background'),
     });
     try {

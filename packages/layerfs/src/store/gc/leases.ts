@@ -30,8 +30,8 @@ export interface LeaseOptions {
   readonly images?: readonly string[];
   readonly layers?: readonly DiffID[];
   readonly snapshots?: readonly string[];
-  /** Milliseconds from now, or a point in time. */
-  readonly expires: number | Date;
+  /** Milliseconds from now, a point in time, or never: for what gives it back for certain. */
+  readonly expires: number | Date | 'never';
   /** For people: who wants it and what for. */
   readonly label?: string;
   readonly signal?: AbortSignal;
@@ -40,6 +40,8 @@ export interface LeaseOptions {
 /** Who forgets to give leases back, and to let them expire, fills the store: no lease is longer than a year. */
 const LONGEST = 366 * 24 * 3600 * 1000;
 const MAX_LABEL = 1024;
+/** The end of time. */
+const NEVER = '9999-12-31T23:59:59.999Z';
 
 /** The leases of a store. */
 export class Leases {
@@ -151,7 +153,8 @@ function isExpired({ expires }: LeaseRecord): boolean {
   return !(Date.parse(expires) > Date.now());
 }
 
-function expiry(expires: number | Date): string {
+function expiry(expires: number | Date | 'never'): string {
+  if (expires === 'never') return NEVER;
   const now = Date.now();
   const time = typeof expires === 'number' ? now + expires : expires.getTime();
   if (!(time > now && time <= now + LONGEST)) {

@@ -7,8 +7,6 @@ import { parseConfig } from '../../core/oci/config.js';
 import { MEDIA_TYPE, layerCompression } from '../../core/oci/media-types.js';
 import { parseImageName } from '../../core/oci/reference.js';
 import type { LayerEntry } from '../../core/overlay/entry.js';
-import { upperEntries } from '../../core/overlay/upper-entries.js';
-import { printable } from '../../core/bytes.js';
 import type { StoreContext } from '../context.js';
 import { imageConfig } from '../image/info.js';
 import { importSource, makeManifest } from '../import/import.js';
@@ -16,10 +14,9 @@ import type { ImportedImage, ImportProgress } from '../import/progress.js';
 import type { ImageLayerRecord, ImageRecord } from '../meta.js';
 import { sha256 } from '../source/blobs.js';
 import type { FoundLayer, SourceDocuments, SourceLayer } from '../source/source.js';
-import { ensureChain, openTree } from '../trees.js';
-import { openUpper } from './disk-upper.js';
-import { isSameFolder, layerTar } from './layer-tar.js';
+import { isSameFolder } from './layer-tar.js';
 import { snapshotRecord, type Freeze } from './snapshot.js';
+import { upperTar } from './upper-tar.js';
 
 /** Options of a commit. */
 export interface CommitOptions {
@@ -78,13 +75,18 @@ export async function commitSnapshot(
         return record;
       });
       const upper = join(context.paths.snapshot(id), 'upper');
+      const changes = ({ chainID, layers }: ImageRecord, folder: string): AsyncGenerator<Uint8Array> =>
+        upperTar(context, { chainID, diffIDs: layers.map(({ diffID }) => diffID) }, folder, {
+          onNote: (note) => notes.push(note),
+          through: (entries) => counted(entries, counts),
+          ...(options.signal === undefined ? {} : { signal: options.signal }),
+        });
       const layers = [
         ...image.layers.map(baseLayer),
         {
           what: `the changes of ${name}`,
           mediaType: `${MEDIA_TYPE.layer}+gzip`,
-          open: () =>
-            compressed(frozen(options.freeze, () => changes(context, image, upper, counts, notes, options.signal))),
+          open: () => compressed(frozen(options.freeze, () => changes(image, upper))),
         },
       ];
       const complete = (found: readonly FoundLayer[]): SourceDocuments => {
@@ -120,33 +122,6 @@ function baseLayer({ diffID, digest, mediaType, size }: ImageLayerRecord): Sourc
 function ociType(mediaType: string): string {
   const compression = layerCompression(mediaType);
   return compression === 'none' ? MEDIA_TYPE.layer : `${MEDIA_TYPE.layer}+${compression}`;
-}
-
-/** The tar of what an upper folder changes. */
-async function* changes(
-  context: StoreContext,
-  image: ImageRecord,
-  folder: string,
-  counts: Counts,
-  notes: string[],
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  const diffIDs = image.layers.map(({ diffID }) => diffID);
-  const chain = await context.lock.shared(signal, () => ensureChain(context, image.chainID, diffIDs));
-  const { tree, unmap } = openTree(chain, context.xxhash);
-  try {
-    const upper = openUpper(folder);
-    try {
-      const onSocket = (path: string): void => {
-        notes.push(`socket ${printable(path)} left out: a socket has no meaning without its server`);
-      };
-      yield* layerTar(counted(upperEntries(tree, upper, { onSocket, forLayer: true }), counts), context.paths, signal);
-    } finally {
-      upper.close();
-    }
-  } finally {
-    unmap();
-  }
 }
 
 function* counted(entries: Iterable<LayerEntry>, counts: Counts): Generator<LayerEntry> {

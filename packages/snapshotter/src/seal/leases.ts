@@ -1,0 +1,45 @@
+import type { DiffID, Store } from 'layerfs';
+import type { SnapshotRecord } from '../records.js';
+
+/** All leases of the store that begin with this are the snapshotter's. */
+const LABEL = 'layerfs snapshotter: ';
+
+/** What a lease on the layers of a snapshot is called. */
+export function leaseLabel(name: string): string {
+  return LABEL + name.slice(0, 200);
+}
+
+/**
+ * The store's leases on what snapshots need. A lease is made before the record that names it, and given back after that is
+ * gone: what a crash leaves is a lease without a record, which goes when the next snapshotter opens.
+ */
+export class SnapshotLeases {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  async create(name: string, layers: readonly DiffID[]): Promise<string> {
+    const { id } = await this.#store.leases.create({ layers, expires: 'never', label: leaseLabel(name) });
+    return id;
+  }
+
+  async release(id: string): Promise<void> {
+    await this.#store.leases.release(id);
+  }
+
+  /**
+   * Gives back those that no record names, and makes those anew that were taken away by others.
+   * @param renewed is told of a record's new lease
+   * @throws LayerfsError not-found when layers of a snapshot are gone
+   */
+  async reconcile(records: readonly SnapshotRecord[], renewed: (name: string, lease: string) => void): Promise<void> {
+    const leases = new Set(this.#store.leases.list().flatMap(({ id, label }) => (label.startsWith(LABEL) ? [id] : [])));
+    for (const { name, stack, lease } of records) {
+      if (stack === undefined || (lease !== undefined && leases.delete(lease))) continue;
+      renewed(name, await this.create(name, stack.diffIDs));
+    }
+    for (const id of leases) await this.release(id);
+  }
+}
