@@ -566,6 +566,11 @@ const CASES: readonly Case[] = [
     told: () => [['image-record-wrong', meta('images', `sha256:${ids.app}`)]],
   },
   {
+    what: 'a record of an image that is wrong about what it holds',
+    damage: () => records((table) => table('images').edit(`sha256:${ids.app}`, (value) => (value['contentSize'] = 1))),
+    told: () => [['image-record-wrong', meta('images', `sha256:${ids.app}`)]],
+  },
+  {
     what: 'a missing record of a blob',
     damage: () => records((table) => table('blobs').remove(`sha256:${ids.topBlob}`)),
     told: () => [['blob-record-missing', meta('blobs', `sha256:${ids.topBlob}`)]],

@@ -32,6 +32,8 @@ export interface ImageRecord {
   readonly imported: string;
   /** Lowest first. */
   readonly layers: readonly ImageLayerRecord[];
+  /** Bytes of all files in its layers, as their records have it; older programs did not record it. */
+  readonly contentSize?: number;
 }
 
 /** A layer. Key: its diffID. Sizes in bytes. */

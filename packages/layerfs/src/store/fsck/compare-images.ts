@@ -50,7 +50,7 @@ export function compareImages(state: CheckState, records: Records, findings: Fin
     // A snapshot's image and the image itself have the same documents.
     if (!told) findings.push(...own);
     if (wanted === undefined) continue;
-    const difference = differenceOf(record, wanted);
+    const difference = differenceOf(record, wanted) ?? contentDifference(state, record);
     if (difference !== undefined) findings.push({ kind: 'image-record-wrong', path, ...difference });
   }
 }
@@ -73,6 +73,17 @@ function differenceOf(
     if (is !== expected) return { expected: `${field} ${expected}`, found: is };
   }
   return undefined;
+}
+
+/** Of the bytes of its content, where all of its layers are whole. */
+function contentDifference(
+  { facts }: CheckState,
+  { contentSize, layers }: ImageRecord,
+): { expected: string; found: string } | undefined {
+  const sizes = layers.map(({ diffID }) => facts.layers.get(diffID)?.contentSize);
+  const sum = sizes.reduce((total, size) => (total === undefined || size === undefined ? undefined : total + size), 0);
+  if (sum === undefined || contentSize === undefined || sum === contentSize) return undefined;
+  return { expected: `contentSize ${sum}`, found: `${contentSize}` };
 }
 
 /** What the documents say of an image, as far as its record must agree; undefined when they are not whole. */

@@ -230,6 +230,7 @@ function finishImage(
       chainID: chainOf(diffIDs),
       imported: new Date().toISOString(),
       layers: read.map(({ diffID, digest, mediaType, size }) => ({ diffID, digest, mediaType, size })),
+      contentSize: read.reduce((sum, { record }) => sum + record.contentSize, 0),
     },
   };
 }
