@@ -195,4 +195,35 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     expect(existsSync(join(folder, 'store/snapshotter/staging'))).toBe(true);
     expect(service.log).not.toContain('in the background');
   });
+
+  test('an image of the store is run without being unpacked', { timeout: 5 * MINUTES }, async (context) => {
+    await needDebian(context);
+    for (const name of (await ctr('image', 'ls', '-q')).trim().split('\n')) await ctr('image', 'rm', '--sync', name);
+    const layerfs = async (...args: string[]): Promise<string> =>
+      (await run(process.execPath, [CLI, '--root', join(folder, 'store'), ...args])).stdout;
+    const listed = (): Promise<string> => ctr('snapshot', ...SNAPSHOTTER, 'ls');
+    await eventually(async () => expect((await listed()).trim().split('\n')).toHaveLength(1));
+    await layerfs('import', join(folder, 'image.tar'), '--name', 'debian');
+    const offer = (): Promise<string> => layerfs('offer', 'debian', '--address', join(folder, 'containerd/c.sock'));
+    await offer();
+    await offer();
+    const before = service.log.length;
+    await ctr('image', 'import', ...SNAPSHOTTER, join(folder, 'image.tar'));
+    expect(await container('offered', 'cat /etc/debian_version; echo x > /new; rm -r /usr/share/doc')).toMatch(/^12\./);
+    expect(service.log.slice(before)).not.toContain('"method":"Commit"');
+    expect(folders()).toEqual([]);
+    // The image alone keeps them.
+    for (const line of (await ctr('leases', 'ls', '-q')).trim().split('\n')) await ctr('leases', 'rm', '--sync', line);
+    expect(await container('again', 'cat /etc/debian_version')).toMatch(/^12\./);
+    for (const name of (await ctr('image', 'ls', '-q')).trim().split('\n')) await ctr('image', 'rm', '--sync', name);
+    await eventually(async () => {
+      expect((await listed()).trim().split('\n').slice(1)).toEqual([]);
+      expect(readdirSync(join(folder, 'store/snapshotter/erofs'))).toEqual([]);
+    });
+    // What containerd has is not what the store has.
+    await layerfs('rmi', 'debian');
+    await layerfs('gc');
+    expect(readdirSync(join(folder, 'store/layers'))).toEqual([]);
+    await expect(offer()).rejects.toThrow('debian');
+  });
 });

@@ -342,6 +342,30 @@ store's folder snapshotter/. In containerd's configuration:
 Then: ctr run --snapshotter layerfs ... Units for systemd are in contrib/systemd.`,
     );
   command(
+    'offer <image>',
+    'tell containerd that it need not unpack the layers of an image',
+    (image) => `offer ${image} to containerd`,
+    () => import('./commands/image/offer.js'),
+  )
+    .option('--address <path>', "containerd's socket", '/run/containerd/containerd.sock')
+    .option('--namespace <name>', "containerd's namespace", 'default')
+    .option('--snapshotter <name>', "what containerd's configuration calls layerfs", 'layerfs')
+    .addOption(
+      new Option(
+        '--for <time>',
+        'how long containerd keeps them without an image, such as 1h (default: 24h)',
+      ).argParser(duration),
+    )
+    .addHelpText(
+      'after',
+      `
+layerfs snapshotter serve must run on the same store. Then ctr image import, ctr image pull and ctr run find the layers unpacked.
+
+Examples:
+  layerfs import app.tar && layerfs offer app
+  ctr image import --snapshotter layerfs app.tar`,
+    );
+  command(
     'doctor',
     'say what this machine can do, and why not',
     () => 'check this machine',

@@ -54,6 +54,7 @@ export type { RemoveSnapshotResult } from './store/snapshot/remove.js';
 export type { Freeze, Snapshot } from './store/snapshot/snapshot.js';
 export type { SealedLayer, SealOptions } from './store/snapshot/seal.js';
 export type { Stack } from './store/snapshot/upper-tar.js';
+export { chainOf } from './store/trees.js';
 export type { FoundStack } from './store/image/stacks.js';
 export type { Change } from './core/overlay/entry.js';
 export type { ImageUsage, SnapshotUsage, Usage, UsageOptions } from './store/usage/usage.js';

@@ -12,6 +12,12 @@ const info: SnapshotInfo = {
   updated: 0n,
 };
 
+test('a base has an empty parent', () => {
+  const { parent: _, ...base } = info;
+  const passes = parseFilters(['labels."containerd.io/gc.root"==2026,parent==""']);
+  expect([passes(base), passes(info)]).toEqual([true, false]);
+});
+
 test.each([
   [[], true],
   [[''], true],

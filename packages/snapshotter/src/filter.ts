@@ -186,7 +186,8 @@ function field(info: SnapshotInfo, [name, ...rest]: readonly string[]): string |
   if (rest.length > 0) return undefined;
   if (name === 'kind') return info.kind;
   if (name === 'name') return info.name;
-  return name === 'parent' ? info.parent : undefined;
+  // A base's is empty: containerd asks for that when it looks for the base of a remote image.
+  return name === 'parent' ? (info.parent ?? '') : undefined;
 }
 
 function bad(what: string, at: number, text: string): LayerfsError {

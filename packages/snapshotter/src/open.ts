@@ -10,15 +10,16 @@ import { MountedFolders } from './lowers/mounted.js';
 import { SnapshotLeases, leaseLabel } from './seal/leases.js';
 import { Sealer, type Candidate, type SealWhen } from './seal/sealer.js';
 import { Records, checkKey, checkLabels, shown, type RecordWriter, type SnapshotRecord } from './records.js';
-import type {
-  CommitOptions,
-  Kind,
-  Labels,
-  Mount,
-  PrepareOptions,
-  SnapshotInfo,
-  Snapshotter,
-  Usage,
+import {
+  REMOTE,
+  type CommitOptions,
+  type Kind,
+  type Labels,
+  type Mount,
+  type PrepareOptions,
+  type SnapshotInfo,
+  type Snapshotter,
+  type Usage,
 } from './snapshotter.js';
 
 /** How to open a snapshotter. */
@@ -451,9 +452,6 @@ class FolderSnapshotter implements Snapshotter {
     close(this.#lock);
   }
 }
-
-/** With the chainID of what is to be unpacked: if that is there already, it need not be. */
-const REMOTE = 'containerd.io/snapshot.ref';
 
 const REMOVED = /\/removed-[^/]*$/;
 

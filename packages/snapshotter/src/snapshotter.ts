@@ -6,6 +6,9 @@
  * and spaces and are no paths.
  */
 
+/** Label with the chainID of what is to be unpacked: if that is there already, it need not be. */
+export const REMOTE = 'containerd.io/snapshot.ref';
+
 /** What a snapshot is. */
 export type Kind = 'active' | 'view' | 'committed';
 
