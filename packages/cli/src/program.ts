@@ -87,6 +87,43 @@ Examples:
   docker save alpine | layerfs import -
   layerfs import rootfs.tar.gz --name base`,
     );
+  const registry = (added: Command): Command =>
+    added
+      .option('--plain-http', 'without TLS (a registry on this machine is asked so where it has none)')
+      .option('--ca <file>', 'trust this authority, too (PEM)')
+      .option('--cert <file>', 'prove who we are with this certificate (PEM)')
+      .option('--key <file>', 'its key, where it is not in the same file')
+      .option(
+        '--hosts-dir <folder>',
+        "settings and mirrors of registries (default: containerd's and Docker's certs.d)",
+      );
+  registry(
+    command(
+      'pull <ref>',
+      'take an image from a registry into the store',
+      (ref) => `pull ${ref}`,
+      () => import('./commands/registry/pull.js'),
+    ),
+  )
+    .option('-n, --name <name>', 'name of the image, in place of REF')
+    .option('-p, --platform <os/arch>', "which platform of a multi-platform image (default: this machine's)")
+    .option('--all-platforms', 'every platform; the names of the others get theirs at the end')
+    .addOption(
+      new Option('--max-layer-size <size>', 'refuse a layer that is larger when uncompressed, such as 20G').argParser(
+        size,
+      ),
+    )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+REF is [HOST/]PATH[:TAG][@DIGEST]. Layers that are in the store already are not fetched, and neither is what had come when an
+earlier pull was interrupted. Credentials are those of docker login and podman login, and of their helpers.
+
+Examples:
+  layerfs pull debian:12
+  layerfs pull localhost:5000/team/app@sha256:…`,
+    );
   command(
     'export <image> <out>',
     'write an image as OCI layout folder, or as oci-archive (FILE.tar or -)',

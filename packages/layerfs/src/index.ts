@@ -40,6 +40,7 @@ export type {
   ImportProgress,
   ImportResult,
 } from './store/import/progress.js';
+export type { PullOptions, PullResult } from './store/import/pull.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
 export type { DropResult, RemoveOptions, RemoveResult } from './store/image/remove.js';
 export type { GcOptions, GcProgress, GcResult } from './store/gc/gc.js';

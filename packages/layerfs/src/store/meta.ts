@@ -34,6 +34,8 @@ export interface ImageRecord {
   readonly layers: readonly ImageLayerRecord[];
   /** Bytes of all files in its layers, as their records have it; older programs did not record it. */
   readonly contentSize?: number;
+  /** Where it was pulled from: a reference with host and digest. */
+  readonly source?: string;
 }
 
 /** A layer. Key: its diffID. Sizes in bytes. */

@@ -35,6 +35,7 @@ import { Totals, type StoreTotals } from './usage/totals.js';
 import { findStack, type FoundStack } from './image/stacks.js';
 import type { Usage, UsageOptions } from './usage/usage.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
+import type { PullOptions, PullResult } from './import/pull.js';
 import { Meta, type ImageRecord } from './meta.js';
 import { checkMeta } from './check-meta.js';
 import { makeMeta } from './new-meta.js';
@@ -149,6 +150,18 @@ export class Store {
     return this.#try(`importing ${what}`, async () => {
       const { importImages } = await import('./import/import.js');
       return importImages(this.#context, input, options);
+    });
+  }
+
+  /**
+   * Adds an image from a registry, straight from the network; layers and blobs that the store has are not fetched. What had come
+   * when an earlier pull failed, or was killed, is not fetched again either.
+   * @param ref `[HOST/]PATH[:TAG][@DIGEST]`
+   */
+  pull(ref: string, options: PullOptions = {}): Promise<PullResult> {
+    return this.#try(`pulling ${ref}`, async () => {
+      const { pullImages } = await import('./import/pull.js');
+      return pullImages(this.#context, ref, options);
     });
   }
 

@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node
 import { join } from 'node:path';
 import { LOCK, tryFlock } from '@layerfs/linux';
 import { isErrno } from '../errors.js';
+import { DOWNLOAD } from '../import/download.js';
 import { FORMAT_VERSION } from '../format/version.js';
 import { checkFile, OPEN_FILE, PRIVATE_FOLDER } from './file-claims.js';
 import type { Records } from './metadata.js';
@@ -82,6 +83,9 @@ export function compareIngest({ paths }: Pick<CheckState, 'paths'>): Finding[] {
     const isLock = name.startsWith('layer-') && HEX.test(name.slice(6));
     if (name.startsWith('meta-')) {
       findings.push({ kind: 'leftover', path, expected: 'a process that makes it', found: 'perhaps none' });
+    } else if (DOWNLOAD.test(name)) {
+      // To be gone on with.
+      continue;
     } else if (!isSession && !isLock) findings.push(foreign(path));
     else if (isFree(join(paths.ingest, name, isSession ? 'lock' : ''))) {
       findings.push({ kind: 'leftover', path, expected: 'a process that holds it', found: 'no such process' });

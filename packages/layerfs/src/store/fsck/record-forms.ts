@@ -37,11 +37,12 @@ export const FORMS = {
   images(value: unknown): ImageRecord | undefined {
     const raw = asRecord(value);
     if (raw === undefined || !Array.isArray(raw['layers'])) return undefined;
-    const { digest, mediaType, size, config, platform, created, chainID, imported, contentSize } = raw;
+    const { digest, mediaType, size, config, platform, created, chainID, imported, contentSize, source } = raw;
     if (!isDigestText(digest) || !isText(mediaType) || !isSize(size) || !isDigestText(config)) return undefined;
     if (!isText(platform) || !isDigestText(chainID) || !isText(imported)) return undefined;
     if (created !== undefined && !isText(created)) return undefined;
     if (contentSize !== undefined && !isSize(contentSize)) return undefined;
+    if (source !== undefined && !isText(source)) return undefined;
     const layers = (raw['layers'] as unknown[]).map((layer) => imageLayer(layer));
     const whole = layers.filter((layer) => layer !== undefined);
     if (whole.length !== layers.length || layers.length === 0) return undefined;
@@ -56,6 +57,7 @@ export const FORMS = {
       imported,
       layers: whole,
       ...(contentSize === undefined ? {} : { contentSize }),
+      ...(source === undefined ? {} : { source }),
     };
   },
 

@@ -1,10 +1,11 @@
 /** What processes that died left behind. */
-import { closeSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { LOCK, tryFlock } from '@layerfs/linux';
 import type { DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
+import { DOWNLOAD } from '../import/download.js';
 import { tryLockFile } from '../locks.js';
 import type { StorePaths } from '../paths.js';
 import { publishFolder } from '../publish.js';
@@ -12,6 +13,8 @@ import { readSessions, removeSession } from '../session.js';
 import { hasTrash, trashedLayer, trashedLayers, trashRemoved } from './trash.js';
 
 const HEX = /^[0-9a-f]{64}$/;
+/** So long after the last byte a download is waited for to be gone on with. */
+const DOWNLOAD_DAYS = 7;
 
 /**
  * Removes what importers that died left behind: their sessions, and what they had moved into place without getting as far
@@ -61,7 +64,9 @@ export function sweepLocked(context: StoreContext): void {
     removeSession(folder);
   }
   for (const name of readdirSync(paths.ingest)) {
-    if (name.startsWith('layer-')) removeLayerLock(join(paths.ingest, name));
+    if (name.startsWith('layer-')) removeUnlocked(join(paths.ingest, name));
+    if (DOWNLOAD.test(name) && isOlder(join(paths.ingest, name), DOWNLOAD_DAYS))
+      removeUnlocked(join(paths.ingest, name));
     // Whoever makes a store's first records has the store's lock.
     if (name.startsWith('meta-')) rmSync(join(paths.ingest, name), { recursive: true, force: true });
   }
@@ -76,7 +81,7 @@ function trashFolder(paths: StorePaths, folder: string): void {
 }
 
 // Without a holder it is the remains of an importer that died.
-function removeLayerLock(path: string): void {
+function removeUnlocked(path: string): void {
   let fd: number;
   try {
     fd = openSync(path, 'r');
@@ -91,6 +96,10 @@ function removeLayerLock(path: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+function isOlder(path: string, days: number): boolean {
+  return statSync(path).mtimeMs < Date.now() - days * 86_400_000;
 }
 
 /** IDs of folders of snapshots that were being made, or removed, when that ended early. */

@@ -69,7 +69,9 @@ export async function commit(context: StoreContext, addition: Addition): Promise
         writer.setBlob(digest, { diffID, size, mediaType });
     }
     for (const { record, names } of addition.images) {
-      if (meta.image(record.digest) === undefined) writer.setImage(record);
+      const known = meta.image(record.digest);
+      if (known === undefined) writer.setImage(record);
+      else if (record.source !== undefined) writer.setImage({ ...known, source: record.source });
       writer.setUsed(record.digest, now);
       for (const name of names) writer.setName(name, record.digest);
     }

@@ -5,7 +5,7 @@ import { isErrno } from '../errors.js';
 
 const PIECE = 1 << 20;
 /** What O_DIRECT wants addresses, offsets and lengths to be multiples of, on every disk there is. */
-const ALIGNMENT = 4096;
+export const ALIGNMENT = 4096;
 
 /**
  * A new file that is written past the page cache, in large pieces: it is not to be read soon, and would only push out what
@@ -17,12 +17,13 @@ export class DirectFile {
   #current = alignedBuffer(PIECE, ALIGNMENT);
   #other = alignedBuffer(PIECE, ALIGNMENT);
   #filled = 0;
-  #offset = 0;
+  #offset: number;
   #writing: Promise<void> = Promise.resolve();
   #closed = false;
 
-  private constructor(file: FileHandle) {
+  private constructor(file: FileHandle, offset = 0) {
     this.#file = file;
+    this.#offset = offset;
   }
 
   static async create(path: string, mode: number): Promise<DirectFile> {
@@ -33,6 +34,20 @@ export class DirectFile {
       // Some filesystems make the file before they refuse the flag.
       if (!isErrno(error, 'EINVAL')) throw error;
       return new DirectFile(await open(path, (flags & ~constants.O_EXCL) | constants.O_TRUNC, mode));
+    }
+  }
+
+  /**
+   * Goes on writing a file that is there.
+   * @param offset what it has that counts, in bytes: a multiple of {@link ALIGNMENT} unless nothing will be added
+   */
+  static async resume(path: string, offset: number): Promise<DirectFile> {
+    const flags = constants.O_WRONLY | constants.O_NOFOLLOW;
+    try {
+      return new DirectFile(await open(path, flags | constants.O_DIRECT), offset);
+    } catch (error) {
+      if (!isErrno(error, 'EINVAL')) throw error;
+      return new DirectFile(await open(path, flags), offset);
     }
   }
 

@@ -19,6 +19,7 @@ import type { FoundLayer, Source, SourceImage, SourceLayer } from '../source/sou
 import { chainOf, writeMergedTree } from '../trees.js';
 import { commit, type FinishedImage } from './commit.js';
 import { Disk } from './disk.js';
+import type { Download } from './download.js';
 import { lockLayer, type LayerLock } from './layer-lock.js';
 import { knownLayer, readLayer, type LayerWork, type ReadLayer } from './layer.js';
 import type { ImportedImage, ImportOptions, ImportProgress, ImportResult } from './progress.js';
@@ -66,6 +67,7 @@ export async function importSource(
   const { paths } = context;
   checkAborted(options.signal);
   const locks: LayerLock[] = [];
+  const downloads: Download[] = [];
   let publishing = false;
   let failed = true;
   const session = await context.lock.shared(options.signal, () => new Session(context, 'import'));
@@ -79,6 +81,7 @@ export async function importSource(
       session,
       objects,
       threads,
+      downloads,
       maxSize: options.maxLayerSize,
       signal: options.signal,
     };
@@ -105,6 +108,7 @@ export async function importSource(
     await threads.close();
     await objects.close();
     await disk.close();
+    for (const download of downloads) download.release();
     for (const held of locks) held.release();
     if (failed && publishing) {
       session.abandon();
@@ -188,7 +192,7 @@ async function readLayers(
       tell(job, 'done', done);
     }
   };
-  await Promise.all(Array.from({ length: CONCURRENCY }, () => worker()));
+  await Promise.all(Array.from({ length: source.parallel ?? CONCURRENCY }, () => worker()));
   if (failures.length > 0) throw failures[0];
   return results;
 }
@@ -231,6 +235,7 @@ function finishImage(
       imported: new Date().toISOString(),
       layers: read.map(({ diffID, digest, mediaType, size }) => ({ diffID, digest, mediaType, size })),
       contentSize: read.reduce((sum, { record }) => sum + record.contentSize, 0),
+      ...(image.source === undefined ? {} : { source: image.source }),
     },
   };
 }

@@ -27,7 +27,12 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
   readonly #pending: Uint8Array[] = [];
   #size = 0;
   #ended = false;
+  /** What reading the source threw: who reads on is told it again, not that bytes are missing. */
+  #failure: unknown;
   #file: DirectFile | undefined;
+  /** So many of the first bytes the file has. */
+  #have = 0;
+  #resumable = false;
 
   constructor(source: AsyncIterable<Uint8Array>, options: IntakeOptions) {
     this.#source = source[Symbol.asyncIterator]();
@@ -39,7 +44,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
     let have = 0;
     for (const part of this.#pending) have += part.length;
     while (have < length) {
-      const { done, value } = await this.#source.next();
+      const { done, value } = await this.#read();
       if (done === true) break;
       this.#pending.push(value);
       have += value.length;
@@ -52,6 +57,13 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
     this.#file = await DirectFile.create(path, 0o400);
   }
 
+  /** As {@link keep}, in a file that has the first `have` bytes already. */
+  async keepRest(path: string, have: number): Promise<void> {
+    this.#file = await DirectFile.resume(path, have);
+    this.#have = have;
+    this.#resumable = true;
+  }
+
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
     return { next: () => this.#next() };
   }
@@ -59,7 +71,7 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
   async #next(): Promise<IteratorResult<Uint8Array>> {
     checkAborted(this.#options.signal);
     const next = this.#pending.shift();
-    const { done, value } = next === undefined ? await this.#source.next() : { done: false as const, value: next };
+    const { done, value } = next === undefined ? await this.#read() : { done: false as const, value: next };
     if (done === true) {
       this.#ended = true;
       return { done, value: undefined };
@@ -68,11 +80,22 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
     if (size !== undefined && this.#size + value.length > size) {
       throw new LayerfsError('corrupt', `${this.#options.what} has more than the ${size} bytes of its descriptor`);
     }
-    await this.#file?.append(value);
+    const known = Math.min(value.length, Math.max(0, this.#have - this.#size));
+    if (known < value.length) await this.#file?.append(value.subarray(known));
     this.#hash.update(value);
     this.#size += value.length;
     this.#options.onBytes(value.length);
     return { done: false, value };
+  }
+
+  async #read(): Promise<IteratorResult<Uint8Array>> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      return await this.#source.next();
+    } catch (error) {
+      this.#failure = error;
+      throw error;
+    }
   }
 
   /** Reads what is left and verifies. @throws LayerfsError corrupt when size or digest are not as expected */
@@ -92,6 +115,8 @@ export class BlobIntake implements AsyncIterable<Uint8Array> {
 
   /** Lets go of everything, finished or not. */
   async close(): Promise<void> {
+    // What has come is kept, as far as it can be.
+    if (this.#resumable) await this.#file?.finish().catch(() => undefined);
     await this.#file?.close();
     await this.#source.return?.();
   }
@@ -121,7 +146,7 @@ export function cloneBlob(file: string, target: string): boolean {
   }
 }
 
-/** Reads a file in large pieces. */
-export function readFileStream(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path, { highWaterMark: 512 * 1024 });
+/** Reads a file, or its first `length` bytes (at least one), in large pieces. */
+export function readFileStream(path: string, length = Number.POSITIVE_INFINITY): AsyncIterable<Uint8Array> {
+  return createReadStream(path, { highWaterMark: 512 * 1024, end: length - 1 });
 }

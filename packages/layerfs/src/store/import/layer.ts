@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestFromBytes, type Digest, type DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
@@ -13,6 +13,7 @@ import type { LayerRecord } from '../meta.js';
 import type { ObjectWriter } from '../objects.js';
 import type { Session } from '../session.js';
 import type { SourceLayer } from '../source/source.js';
+import { Download } from './download.js';
 import { BlobIntake, cloneBlob, readFileStream } from './intake.js';
 
 /** A layer as an import found it: known before, or unpacked in the session's folder. */
@@ -36,6 +37,8 @@ export interface LayerWork {
   readonly session: Session;
   readonly objects: ObjectWriter;
   readonly threads: InflateThreads;
+  /** What comes from far; released when the import has ended. */
+  readonly downloads: Download[];
   readonly maxSize: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -61,8 +64,8 @@ export function knownLayer({ meta }: StoreContext, layer: SourceLayer): ReadLaye
 }
 
 /**
- * Reads a layer: verifies blob and diffID, unpacks it unless the store has it, and keeps its blob.
- * @param number names its files in the session's folder
+ * Reads a layer, as {@link readOnce}. What an earlier import left of it may be damaged, after a power failure for example: then
+ * it is read again from the beginning.
  */
 export async function readLayer(
   work: LayerWork,
@@ -70,10 +73,56 @@ export async function readLayer(
   number: number,
   onBytes: (bytes: number) => void,
 ): Promise<ReadLayer> {
-  const blobFile = join(work.session.folder, `blob-${number}`);
+  const download = takeDownload(work, layer);
+  let counted = 0;
+  try {
+    const read = await readOnce(work, layer, download, number, (bytes) => {
+      counted += bytes;
+      onBytes(bytes);
+    });
+    if (read.blobFile === download?.path) download?.seal();
+    return read;
+  } catch (error) {
+    if (download === undefined || !(error instanceof LayerfsError) || error.code !== 'corrupt') throw error;
+    download.drop();
+    if (download.have === 0) throw error;
+    onBytes(-counted);
+    rmSync(join(work.session.folder, `layer-${number}`), { recursive: true, force: true });
+    return readLayer(work, layer, number, onBytes);
+  }
+}
+
+function takeDownload({ context, downloads }: LayerWork, layer: SourceLayer): Download | undefined {
+  const { fetch, digest, size, mediaType } = layer;
+  if (fetch === undefined || digest === undefined || size === undefined || mediaType === undefined) return undefined;
+  // The tar itself is not kept.
+  if (layerCompression(mediaType) === 'none') return undefined;
+  const download = Download.take(context.paths.ingest, digest, size);
+  if (download !== undefined) downloads.push(download);
+  return download;
+}
+
+async function* continued(download: Download, fetch: NonNullable<SourceLayer['fetch']>): AsyncGenerator<Uint8Array> {
+  if (download.have > 0) yield* readFileStream(download.path, download.have);
+  yield* fetch(download.have);
+}
+
+/**
+ * Reads a layer: verifies blob and diffID, unpacks it unless the store has it, and keeps its blob.
+ * @param number names its files in the session's folder
+ */
+async function readOnce(
+  work: LayerWork,
+  layer: SourceLayer,
+  download: Download | undefined,
+  number: number,
+  onBytes: (bytes: number) => void,
+): Promise<ReadLayer> {
+  const blobFile = download?.path ?? join(work.session.folder, `blob-${number}`);
   const declared = layer.mediaType === undefined ? undefined : layerCompression(layer.mediaType);
   const cloned = layer.file !== undefined && declared !== 'none' && cloneBlob(layer.file, blobFile);
-  const intake = new BlobIntake(cloned ? readFileStream(blobFile) : layer.open(), {
+  const far = download === undefined || layer.fetch === undefined ? undefined : continued(download, layer.fetch);
+  const intake = new BlobIntake(far ?? (cloned ? readFileStream(blobFile) : layer.open()), {
     what: layer.what,
     onBytes,
     ...(layer.digest === undefined ? {} : { digest: layer.digest }),
@@ -84,7 +133,8 @@ export async function readLayer(
     const compression = declared ?? sniffCompression(await intake.head(8));
     // A blob that is the tar itself is not kept: it is given back from the tar record.
     const kept = compression !== 'none';
-    if (kept && !cloned) await intake.keep(blobFile);
+    if (download !== undefined) await intake.keepRest(blobFile, download.have);
+    else if (kept && !cloned) await intake.keep(blobFile);
     const tar = new Inflated(intake, compression, layer.what, work.threads);
     const known = layer.diffID === undefined ? undefined : await keepLayer(work, layer.diffID);
     const content = await decoded(intake, async () =>

@@ -65,7 +65,7 @@ export async function sealFolder(
   let publishing = false;
   let failed = true;
   try {
-    const work = { context, session, objects, threads, maxSize: undefined, signal };
+    const work = { context, session, objects, threads, downloads: [], maxSize: undefined, signal };
     const layer = await readLayer(work, source, 1, () => undefined);
     disk.quiet();
     await disk.sync();

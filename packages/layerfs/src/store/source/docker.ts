@@ -7,7 +7,7 @@ import { parseArchiveManifest, type ArchivedImage } from '../../core/oci/docker-
 import { shown } from '../../core/oci/json.js';
 import type { Archive } from './archive.js';
 import { sha256 } from './blobs.js';
-import { checkPlatform } from './layout.js';
+import { checkPlatform } from './choose.js';
 import { isPicked, nameFor, wholeName } from './naming.js';
 import type { Selection, SourceImage, SourceLayer } from './source.js';
 

@@ -2,7 +2,7 @@ import type { DiffID, Digest } from '../../core/digest.js';
 import type { ImageConfig } from '../../core/oci/config.js';
 
 /** What kind of thing images are read from. */
-export type SourceFormat = 'oci-layout' | 'oci-archive' | 'docker-archive' | 'rootfs-tar' | 'folder';
+export type SourceFormat = 'registry' | 'oci-layout' | 'oci-archive' | 'docker-archive' | 'rootfs-tar' | 'folder';
 
 /** A layer that a source offers. What is undefined shows only when it is read. */
 export interface SourceLayer {
@@ -18,6 +18,8 @@ export interface SourceLayer {
   readonly file?: string;
   /** The blob's bytes. To be read at most once at a time. */
   open(): AsyncIterable<Uint8Array>;
+  /** Its bytes from an offset on, where they come from far: what has come is then kept for another try, should this one fail. */
+  readonly fetch?: (offset: number) => AsyncIterable<Uint8Array>;
 }
 
 /** A document with the digest that covers its bytes. */
@@ -35,6 +37,8 @@ export interface SourceImage {
   readonly config?: SourceDocument & { readonly parsed: ImageConfig };
   /** Lowest first. */
   readonly layers: readonly SourceLayer[];
+  /** Where it can be had again: a reference with host and digest. */
+  readonly source?: string;
   /** For an image without a config: what its history says. */
   readonly createdBy?: string;
   /** Makes manifest and config, where those tell what shows only when the layers are read. May refuse by throwing. */
@@ -69,4 +73,6 @@ export interface Source {
   readonly format: SourceFormat;
   readonly images: readonly SourceImage[];
   readonly notes: readonly string[];
+  /** How many layers to read at the same time, where waiting for others takes most of it. */
+  readonly parallel?: number;
 }

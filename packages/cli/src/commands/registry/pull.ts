@@ -1,0 +1,62 @@
+import type { ImportProgress } from 'layerfs';
+import { interruption, withStore } from '../../context.js';
+import { formatBytes, plural, shortDigest } from '../../format.js';
+import { note, print, printJson } from '../../output.js';
+import { Progress, progressScreen } from '../../progress.js';
+import { registryOf, type RegistryOptions } from './options.js';
+
+interface Options extends RegistryOptions {
+  readonly name?: string;
+  readonly platform?: string;
+  readonly allPlatforms?: boolean;
+  readonly maxLayerSize?: number;
+  readonly json?: boolean;
+}
+
+/** `layerfs pull REF` */
+export async function run(ref: string, options: Options): Promise<void> {
+  const signal = interruption();
+  const progress = new Progress(progressScreen(options));
+  const onProgress = (event: ImportProgress): void => {
+    if (event.kind === 'layer') progress.layer(event);
+    else if (event.kind === 'note' && options.quiet !== true && options.json !== true) {
+      progress.clear();
+      note(`layerfs: ${event.message}`);
+    }
+  };
+  const registry = registryOf(options);
+  try {
+    await withStore(options, async (store) => {
+      const result = await store
+        .pull(ref, {
+          registry,
+          allPlatforms: options.allPlatforms === true,
+          ...(options.name === undefined ? {} : { name: options.name }),
+          ...(options.platform === undefined ? {} : { platform: options.platform }),
+          ...(options.maxLayerSize === undefined ? {} : { maxLayerSize: options.maxLayerSize }),
+          onProgress,
+          signal,
+        })
+        .finally(() => progress.clear());
+      if (options.json === true) return printJson(result);
+      for (const image of result.images) {
+        if (options.quiet === true) {
+          print(image.digest);
+          continue;
+        }
+        const reused = image.layers.filter((layer) => layer.reused).length;
+        const known = reused === 0 ? '' : `, ${reused === image.layers.length ? 'all' : reused} in the store already`;
+        print(
+          `pulled ${image.name ?? ''} ${shortDigest(image.digest)} (${image.platform}), ${plural(image.layers.length, 'layer')}${known}`,
+        );
+      }
+      if (options.quiet !== true && result.fetched > 0) {
+        print(
+          `fetched ${formatBytes(result.fetched)}, stored ${formatBytes(result.newBytes)} in ${plural(result.newObjects, 'new object')}`,
+        );
+      }
+    });
+  } finally {
+    registry.close();
+  }
+}
