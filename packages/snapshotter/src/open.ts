@@ -431,7 +431,7 @@ class FolderSnapshotter implements Snapshotter {
   async walk(visit: (info: SnapshotInfo) => void | Promise<void>, filters: readonly string[] = []): Promise<void> {
     this.#open();
     const passes = parseFilters(filters);
-    for (const record of this.#records.all()) {
+    for (const record of this.#records.each()) {
       const info = infoOf(record);
       if (passes(info)) await visit(info);
     }
@@ -493,7 +493,7 @@ function updated(
       // As containerd does it: an empty value takes the label away.
       if (value === '') changed.delete(key);
       else changed.set(key, value);
-    } else throw new LayerfsError('invalid-argument', `The field ${JSON.stringify(field)} cannot be changed`);
+    } else throw new LayerfsError('invalid-argument', `The field ${shown(field)} cannot be changed`);
   }
   return Object.fromEntries(changed);
 }

@@ -38,6 +38,9 @@ export interface RecordWriter {
   nextID(): string;
 }
 
+/** Records that {@link Records.each} holds at once. */
+const PAGE = 8;
+
 /** Longest key or name, in bytes of UTF-8. */
 const MAX_KEY = 64 * 1024;
 
@@ -65,6 +68,17 @@ export class Records {
   /** All records as they are at this moment. */
   all(): SnapshotRecord[] {
     return [...this.#snapshots.getRange()].map(({ value }) => value);
+  }
+
+  /** All records, a few at a time: who takes them slowly holds no more than these. What changes meanwhile may be seen. */
+  *each(): Generator<SnapshotRecord> {
+    for (let start: string | undefined; ;) {
+      const from = start === undefined ? {} : { start, exclusiveStart: true };
+      const page = [...this.#snapshots.getRange({ ...from, limit: PAGE })];
+      for (const { value } of page) yield value;
+      start = page.at(-1)?.key;
+      if (start === undefined) return;
+    }
   }
 
   transaction<T>(action: (writer: RecordWriter) => T): T {
@@ -109,10 +123,17 @@ export function checkKey(key: string, what: string): string {
 
 /** containerd's limit on a label: key and value together. */
 const MAX_LABEL = 4096;
+/** All labels of a snapshot: what is known of one has to fit well into a message. */
+const MAX_LABELS = 1 << 20;
 
-/** @throws LayerfsError invalid-argument for a label that is too long */
+/** @throws LayerfsError invalid-argument for a label that is too long, or too many of them */
 export function checkLabels(labels: Labels): Labels {
+  let length = 0;
   for (const [key, value] of Object.entries(labels)) {
+    length += Buffer.byteLength(key) + Buffer.byteLength(value);
+    if (length > MAX_LABELS) {
+      throw new LayerfsError('invalid-argument', `The labels have more than ${MAX_LABELS} bytes together`);
+    }
     if (Buffer.byteLength(key) + Buffer.byteLength(value) <= MAX_LABEL) continue;
     throw new LayerfsError(
       'invalid-argument',

@@ -15,11 +15,18 @@ const CODES: Readonly<Record<LayerfsErrorCode, status>> = {
   internal: status.INTERNAL,
 };
 
+/** Details travel in a header. */
+const MAX_DETAILS = 2000;
+
 /** An error as gRPC tells it: containerd acts on the code, people read the details. */
 export function grpcError(error: unknown): { readonly code: status; readonly details: string } {
-  if (error instanceof LayerfsError) return { code: CODES[error.code], details: error.message };
+  if (error instanceof LayerfsError) return { code: CODES[error.code], details: bounded(error.message) };
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   const full = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EMFILE' || code === 'ENFILE';
-  const details = error instanceof Error ? error.message : String(error);
+  const details = bounded(error instanceof Error ? error.message : String(error));
   return { code: full ? status.RESOURCE_EXHAUSTED : status.INTERNAL, details };
+}
+
+function bounded(text: string): string {
+  return text.length > MAX_DETAILS ? `${text.slice(0, MAX_DETAILS)}…` : text;
 }

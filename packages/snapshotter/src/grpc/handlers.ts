@@ -37,6 +37,8 @@ export interface RequestEvents {
 
 /** Snapshots in one message of a List; containerd's own server sends as many. */
 const BATCH = 100;
+/** A message is sent when it has so many bytes, about: it must stay below what containerd reads, whatever the labels. */
+const BATCH_BYTES = 64 * 1024;
 
 /** The service's methods, as gRPC calls them. */
 export function handlers(snapshotter: Snapshotter, { began, answered }: RequestEvents): UntypedServiceImplementation {
@@ -64,21 +66,27 @@ export function handlers(snapshotter: Snapshotter, { began, answered }: RequestE
     began();
     const started = performance.now();
     let batch: InfoMessage[] = [];
+    let bytes = 0;
     const send = async (): Promise<void> => {
       const info = batch;
-      batch = [];
-      // A client that reads slowly holds up nobody but itself.
-      if (!call.write({ info }))
-        await new Promise<void>((resolve) => {
-          call.once('drain', resolve);
-          call.once('cancelled', resolve);
-        });
+      [batch, bytes] = [[], 0];
+      // A client that reads slowly holds up nobody but itself, and has no more than a message waiting for it.
+      await new Promise<void>((resolve) => {
+        const sent = (): void => {
+          call.off('cancelled', sent);
+          resolve();
+        };
+        call.once('cancelled', sent);
+        call.write({ info }, sent);
+      });
     };
     const walk = async (): Promise<void> => {
       await snapshotter.walk(async (info) => {
         if (call.cancelled) return;
-        batch.push(infoMessage(info));
-        if (batch.length === BATCH) await send();
+        const message = infoMessage(info);
+        batch.push(message);
+        bytes += sizeOf(message);
+        if (batch.length === BATCH || bytes >= BATCH_BYTES) await send();
       }, call.request.filters);
       if (batch.length > 0) await send();
     };
@@ -86,7 +94,8 @@ export function handlers(snapshotter: Snapshotter, { began, answered }: RequestE
       const [, error] = await settled(walk());
       answered({ ...about('List', call, started), ...(error === undefined ? {} : { error }) });
       if (error === undefined) call.end();
-      else call.destroy(Object.assign(new Error(), grpcError(error)));
+      // Not destroy(): the client would wait for ever.
+      else call.emit('error', Object.assign(new Error(), grpcError(error)));
     };
     void work();
   };
@@ -124,6 +133,13 @@ export function handlers(snapshotter: Snapshotter, { began, answered }: RequestE
       return {};
     }),
   };
+}
+
+function sizeOf({ name, parent, labels }: InfoMessage): number {
+  return Object.entries(labels).reduce(
+    (sum, [key, value]) => sum + key.length + value.length,
+    name.length + parent.length,
+  );
 }
 
 function about(
