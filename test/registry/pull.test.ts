@@ -1,6 +1,6 @@
 /** `layerfs pull` from real registries on loopback, as they are and through a proxy that fails. */
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -406,6 +406,28 @@ test('killed at any time: the next pull fetches only what is missing', async () 
   expect(fetched).toBeLessThan(all * 0.75);
   expect(proxy.bytes).toBeLessThan(all);
   await expectSound(big);
+});
+
+test('fsck --repair takes what is lost again from the registry that an image came from', async () => {
+  await pull(`${registry.host}/app:1`);
+  const blob = (digest: string): string => join(root, 'blobs', digest.replace(':', '/'));
+  const config = JSON.parse((IMAGE.blobs.get(IMAGE.manifest.digest) as Buffer).toString()) as {
+    config: { digest: string };
+  };
+  const object = createHash('sha256').update('base\n').digest('hex');
+  for (const path of [
+    blob(IMAGE.manifest.digest),
+    blob(config.config.digest),
+    ...IMAGE.layers.map(({ digest }) => blob(digest)),
+    join(root, 'objects', object.slice(0, 2), object.slice(2)),
+    join(root, 'layers', IMAGE.diffIDs[1].slice(7), 'tar'),
+  ]) {
+    rmSync(path);
+  }
+  const repaired = await layerfs(['--root', root, 'fsck', '--repair']);
+  expect([repaired.code, repaired.stdout]).toEqual([7, expect.stringContaining(`${registry.host}/app@sha256:`)]);
+  expect((await checkStore(root)).state).toBe('sound');
+  expect(await layerfsOk(['--root', root, 'cat', `${registry.host}/app:1`, '/etc/base'])).toBe('base\n');
 });
 
 describe('what cannot be had', () => {

@@ -16,15 +16,20 @@ interface Options extends GlobalOptions {
 export async function run(options: Options): Promise<void> {
   const signal = interruption();
   const { checkStore } = await import('layerfs');
+  const registry = options.repair === true ? (await import('../registry/options.js')).registryOf(options) : undefined;
   const progress = new Progress(progressScreen(options));
   const fsckOptions: FsckOptions = {
     repair: options.repair === true,
     afresh: options.afresh === true,
+    ...(registry === undefined ? {} : { registry }),
     ...(options.from === undefined ? {} : { from: options.from }),
     onProgress: (event) => show(event, progress, options),
     signal,
   };
-  const report = await checkStore(options.root, fsckOptions).finally(() => progress.clear());
+  const report = await checkStore(options.root, fsckOptions).finally(() => {
+    progress.clear();
+    registry?.close();
+  });
   if (options.json === true) printJson(report);
   else printReport(report, options.quiet === true);
   // The work is done: what was found is in the code.

@@ -1,4 +1,5 @@
 /** What a check of a store can find, and how it is told. */
+import type { Registry } from '../../registry/registry.js';
 
 /**
  * Every kind of problem, with how bad it is. `damage`: something that was stored is not what it should be. `litter`: the
@@ -172,6 +173,8 @@ export interface FsckOptions {
   readonly repair?: boolean;
   /** With `repair`: archives, layouts or tars that may hold layers, manifests and configs to take the place of damaged ones. */
   readonly from?: readonly string[];
+  /** With `repair`: the client for what is taken again from the registry that an image was pulled from. */
+  readonly registry?: Registry;
   /** Begin anew where an earlier check was interrupted, rather than going on. */
   readonly afresh?: boolean;
   readonly onProgress?: (event: FsckProgress) => void;

@@ -31,9 +31,9 @@ export async function repairContent(
     if (kind === 'chain-damaged' || (kind === 'unreadable' && path.startsWith('chains/'))) {
       repairChain(work, comparison, path);
     } else if (kind === 'document-missing' || kind === 'document-damaged') {
-      repairDocument(work, comparison, path, sources);
+      await repairDocument(work, comparison, path, sources);
     } else if (kind === 'blob-damaged' || (kind === 'unreadable' && path.startsWith('blobs/'))) {
-      await repairBlob(work, path, sources);
+      await repairBlob(work, comparison, path, sources);
     }
   }
 }
@@ -171,10 +171,10 @@ function repairChain(work: RepairWork, { images, mounts }: Comparison, path: str
   }
 }
 
-function repairDocument(work: RepairWork, comparison: Comparison, path: string, sources: Sources): void {
+async function repairDocument(work: RepairWork, comparison: Comparison, path: string, sources: Sources): Promise<void> {
   const digest = `sha256:${path.split('/')[2]}` as Digest;
   work.tell(`document ${digestHex(digest).slice(0, 12)}`);
-  const found = sources.document(digest) ?? manifestAgain(work, comparison, digest);
+  const found = (await sources.document(digest, comparison)) ?? manifestAgain(work, comparison, digest);
   if (found === undefined) {
     const file = join(work.state.paths.root, path);
     if (!existsSync(file)) return work.failed(path, 'no source has it');
@@ -202,10 +202,10 @@ function manifestAgain(
   return manifest.digest === digest ? { what: 'what the records say', bytes: manifest.bytes } : undefined;
 }
 
-async function repairBlob(work: RepairWork, path: string, sources: Sources): Promise<void> {
+async function repairBlob(work: RepairWork, comparison: Comparison, path: string, sources: Sources): Promise<void> {
   const digest = `sha256:${path.split('/')[2]}` as Digest;
   work.tell(`blob ${digestHex(digest).slice(0, 12)}`);
-  const source = sources.blob(digest);
+  const source = sources.blob(digest, comparison);
   if (source !== undefined && (await takeBlob(work, path, sources, source.layer))) {
     return work.done(path, `taken from ${source.what}`);
   }

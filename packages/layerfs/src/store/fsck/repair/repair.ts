@@ -49,7 +49,7 @@ export async function repairStore(
   const platforms = [...new Set(comparison.images.map(({ record }) => record.platform))];
   let sources: Sources | undefined;
   try {
-    sources = await Sources.open(state, options.from ?? [], platforms, folder, options.signal);
+    sources = await Sources.open(state, options, platforms, folder);
     // Nothing was changed so far: a wrong path is refused before anything is.
     repairStructure(work, findings);
     const now = await restoreRecords(work, comparison);

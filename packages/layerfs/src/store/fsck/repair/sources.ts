@@ -14,7 +14,9 @@ import { openSource } from '../../source/open.js';
 import type { SourceImage, SourceLayer } from '../../source/source.js';
 import { storedTar } from '../check-layer.js';
 import type { Comparison } from '../compare.js';
+import type { FsckOptions } from '../problem.js';
 import type { CheckState } from '../state.js';
+import { Origins } from './origins.js';
 
 /** One way to get a layer's tar. */
 export interface TarSource {
@@ -30,10 +32,12 @@ export class Sources {
   readonly #threads = new InflateThreads();
   readonly #images: { readonly path: string; readonly image: SourceImage }[] = [];
   readonly #signal: AbortSignal | undefined;
+  readonly #origins: Origins;
 
-  private constructor(state: CheckState, signal: AbortSignal | undefined) {
+  private constructor(state: CheckState, { registry, signal }: Pick<FsckOptions, 'registry' | 'signal'>) {
     this.#state = state;
     this.#signal = signal;
+    this.#origins = new Origins(registry, signal);
   }
 
   /**
@@ -43,13 +47,13 @@ export class Sources {
    */
   static async open(
     state: CheckState,
-    from: readonly string[],
+    options: Pick<FsckOptions, 'from' | 'registry' | 'signal'>,
     platforms: readonly string[],
     folder: string,
-    signal: AbortSignal | undefined,
   ): Promise<Sources> {
-    const sources = new Sources(state, signal);
-    for (const [i, path] of from.entries()) await sources.#add(path, platforms, join(folder, `from-${i}`));
+    const sources = new Sources(state, options);
+    for (const [i, path] of (options.from ?? []).entries())
+      await sources.#add(path, platforms, join(folder, `from-${i}`));
     return sources;
   }
 
@@ -123,25 +127,32 @@ export class Sources {
         else if (layer.diffID === undefined) maybe.push(way);
       }
     }
-    return [...ways, ...maybe];
+    const far = this.#origins
+      .layers(images)
+      .filter(({ layer }) => layer.diffID === diffID)
+      .map(({ what, layer }): TarSource => ({ what, read: (use) => this.#read(layer, use) }));
+    return [...ways, ...maybe, ...far];
   }
 
   /** The bytes of a manifest or config. */
-  document(digest: Digest): { readonly what: string; readonly bytes: Uint8Array } | undefined {
+  async document(
+    digest: Digest,
+    { images }: Comparison,
+  ): Promise<{ readonly what: string; readonly bytes: Uint8Array } | undefined> {
     for (const { path, image } of this.#images) {
       for (const document of [image.manifest, image.config]) {
         if (document?.digest === digest) return { what: path, bytes: document.bytes };
       }
     }
-    return undefined;
+    return this.#origins.document(images, digest);
   }
 
   /** The layer with a blob of this digest, and where it is from. */
-  blob(digest: Digest): { readonly what: string; readonly layer: SourceLayer } | undefined {
+  blob(digest: Digest, { images }: Comparison): { readonly what: string; readonly layer: SourceLayer } | undefined {
     for (const { path, image } of this.#images) {
       for (const layer of image.layers) if (layer.digest === digest) return { what: path, layer };
     }
-    return undefined;
+    return this.#origins.layers(images).find(({ layer }) => layer.digest === digest);
   }
 
   async #read<T>(layer: SourceLayer, use: (tar: LayerTar) => Promise<T>): Promise<T> {
@@ -169,6 +180,7 @@ export class Sources {
   }
 
   async close(): Promise<void> {
+    this.#origins.close();
     await this.#threads.close();
   }
 }
