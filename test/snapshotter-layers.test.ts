@@ -11,7 +11,7 @@ import {
   type Snapshotter,
   type SnapshotterOptions,
 } from '../packages/snapshotter/dist/index.js';
-import { openStore, type ChainID, type Store } from '../packages/layerfs/dist/index.js';
+import { listMounts, openStore, type ChainID, type Store } from '../packages/layerfs/dist/index.js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { chainOf } from '../packages/layerfs/dist/store/trees.js';
 import { compareFolders, report, type Excuse } from './compare/compare.js';
@@ -28,7 +28,8 @@ const NEW_ROOT: Excuse = {
   reason: 'the root is that of the new upper folder',
   matches: ({ path, field }) => path === '' && field === 'mtime',
 };
-const MODES = ['kernel', 'folder'] as const;
+const MODES = ['kernel', 'fuse', 'folder'] as const;
+const FOLDERS = { kernel: 'erofs', fuse: 'fuse', folder: 'checkout' } as const;
 
 const reason = missing('root', 'getfattr', 'setfattr');
 if (reason !== undefined) console.warn(`skipped: layers under the snapshotter: ${reason}`);
@@ -53,7 +54,7 @@ afterEach(async () => {
   for (const folder of mounted.splice(0).toReversed()) umount2(folder, MNT.DETACH);
   await snapshotter.close();
   await store.close();
-  for (const folder of bases('erofs')) umount2(join(root, 'erofs', folder), MNT.DETACH);
+  unmountBases();
   rmSync(work, { recursive: true, force: true });
 });
 
@@ -61,7 +62,13 @@ function open(options: Pick<SnapshotterOptions, 'mountMode' | 'seal'>): void {
   snapshotter = openSnapshotter({ root, store, seal: 'never', onProblem: (error) => problems.push(error), ...options });
 }
 
-function bases(kind: 'erofs' | 'checkout'): string[] {
+function unmountBases(): void {
+  for (const kind of ['erofs', 'fuse'] as const) {
+    for (const folder of bases(kind)) umount2(join(root, kind, folder), MNT.DETACH);
+  }
+}
+
+function bases(kind: (typeof FOLDERS)[keyof typeof FOLDERS]): string[] {
   return existsSync(join(root, kind)) ? readdirSync(join(root, kind)) : [];
 }
 
@@ -119,7 +126,7 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
 
     const mounts = await snapshotter.prepare('container', top);
     expect(mounts).toHaveLength(1);
-    expect(bases(mountMode === 'kernel' ? 'erofs' : 'checkout')).toHaveLength(1);
+    expect(bases(FOLDERS[mountMode])).toHaveLength(1);
     expect(mounts[0].options.join().includes('::')).toBe(mountMode === 'kernel');
     const folder = mountAll(mounts);
     await store.checkout('app', join(work, 'expected'));
@@ -133,7 +140,7 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
     await store.removeImage('app');
     await store.gc();
     await snapshotter.close();
-    for (const each of bases('erofs')) umount2(join(root, 'erofs', each), MNT.DETACH);
+    unmountBases();
     open({ mountMode });
     expect(await snapshotter.mounts('container')).toEqual(mounts);
     const again = mountAll(mounts);
@@ -146,8 +153,9 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
 
     for (const key of ['look', 'container', top, base]) await snapshotter.remove(key);
     await snapshotter.close();
-    expect(bases('erofs')).toEqual([]);
-    expect(bases('checkout')).toEqual([]);
+    for (const each of Object.values(FOLDERS)) expect(bases(each)).toEqual([]);
+    // A server ends with the last that uses it.
+    await expect.poll(() => listMounts(store.root), { timeout: MINUTES }).toEqual([]);
     expect(store.leases.list()).toEqual([]);
     await store.gc();
     expect(readdirSync(store.paths.layers)).toEqual([]);
@@ -208,6 +216,57 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
     expect(readdirSync(store.paths.layers)).toEqual([]);
     expect(problems).toEqual([]);
   });
+});
+
+test.skipIf(reason !== undefined)(
+  'a FUSE server goes on without the service, and one that died is replaced',
+  async () => {
+    open({ mountMode: 'fuse', seal: 'commit' });
+    await unpacked('one', undefined, (folder) => {
+      for (const name of ['file', 'other']) writeFileSync(join(folder, name), 'content');
+    });
+    const mounts = await snapshotter.prepare('first', 'one');
+    const first = mountAll(mounts);
+    writeFileSync(join(first, 'own'), 'own');
+    await snapshotter.close();
+    expect(readFileSync(join(first, 'file'), 'latin1')).toBe('content');
+    const [server] = listMounts(store.root);
+    open({ mountMode: 'fuse' });
+    expect(await snapshotter.mounts('first')).toEqual(mounts);
+    expect(listMounts(store.root)).toEqual([server]);
+    process.kill(server.pid, 'SIGKILL');
+    await expect.poll(() => listMounts(store.root).map(({ state }) => state)).toEqual(['dead']);
+    const second = mountAll(await snapshotter.prepare('second', 'one'));
+    expect(readFileSync(join(second, 'file'), 'latin1')).toBe('content');
+    // What the kernel knows goes on.
+    expect(() => readFileSync(join(first, 'other'))).toThrow('ENOTCONN');
+    // Mounted again, all is there.
+    unmount(first);
+    const again = mountAll(await snapshotter.mounts('first'));
+    expect(readFileSync(join(again, 'file'), 'latin1')).toBe('content');
+    expect(readFileSync(join(again, 'own'), 'latin1')).toBe('own');
+  },
+);
+
+test.skipIf(reason !== undefined)('more folders than fit beside an EROFS image', { timeout: 2 * MINUTES }, async () => {
+  open({ mountMode: 'kernel', seal: 'commit' });
+  await unpacked('layer 0', undefined, (folder) => writeFileSync(join(folder, 'f0'), ''));
+  await snapshotter.close();
+  open({ mountMode: 'kernel' });
+  const count = 60;
+  for (let i = 1; i < count; i++) {
+    const [{ options }] = await snapshotter.prepare(`key ${i}`, `layer ${i - 1}`);
+    const upper = options.find((option) => option.startsWith('upperdir='))?.slice('upperdir='.length) ?? '';
+    writeFileSync(join(upper, `f${i}`), '');
+    await snapshotter.commit(`layer ${i}`, `key ${i}`);
+  }
+  const mounts = await snapshotter.prepare('container', `layer ${count - 1}`);
+  // containerd shortens the paths of many lowers, but none with data-only layers.
+  expect(mounts[0].options.join()).not.toContain('::');
+  expect(bases('checkout')).toHaveLength(1);
+  expect(readdirSync(mountAll(mounts))).toHaveLength(count);
+  await snapshotter.close();
+  expect(() => openSnapshotter({ root })).toThrow('holds layers of a store');
 });
 
 test.skipIf(reason !== undefined)('attributes of a file are changed without copying its content', async () => {

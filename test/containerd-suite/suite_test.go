@@ -3,6 +3,7 @@
 // golang-github-containerd-containerd-dev.
 //
 //	LAYERFS     command that starts the service, arguments separated by spaces; gets --root, the folder, and --socket, the path
+//	CONTAINERD  containerd's program, when the suite is to go through its snapshots service; empty otherwise
 package suite
 
 import (
@@ -49,8 +50,18 @@ func start(ctx context.Context, root string) (snapshots.Snapshotter, func() erro
 		_ = stop()
 		return nil, nil, err
 	}
-	connection, err := grpc.Dial("unix://"+socket, grpc.WithInsecure())
+	address := socket
+	end := func() error { return nil }
+	if program := os.Getenv("CONTAINERD"); program != "" {
+		address, end, err = startContainerd(program, folder, socket)
+		if err != nil {
+			_ = stop()
+			return nil, nil, err
+		}
+	}
+	connection, err := grpc.Dial("unix://"+address, grpc.WithInsecure())
 	if err != nil {
+		_ = end()
 		_ = stop()
 		return nil, nil, err
 	}
@@ -59,11 +70,55 @@ func start(ctx context.Context, root string) (snapshots.Snapshotter, func() erro
 		if err := connection.Close(); err != nil {
 			return err
 		}
+		if err := end(); err != nil {
+			return err
+		}
 		if err := stop(); err != nil {
 			return err
 		}
 		return unmountBelow(root)
 	}, nil
+}
+
+// containerdConfig: garbage is not collected meanwhile, and nothing is used that lies elsewhere on the machine.
+const containerdConfig = `version = 2
+root = "%[1]s/root"
+state = "%[1]s/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "%[2]s"
+[plugins."io.containerd.gc.v1.scheduler"]
+startup_delay = "1h"
+schedule_delay = "1h"
+[proxy_plugins.layerfs]
+type = "snapshot"
+address = "%[3]s"
+`
+
+// startContainerd gives the socket of a containerd that has the service as proxy plugin.
+func startContainerd(program, folder, service string) (string, func() error, error) {
+	address := filepath.Join(folder, "c")
+	config := filepath.Join(folder, "config.toml")
+	text := fmt.Sprintf(containerdConfig, folder, address, service)
+	if err := os.WriteFile(config, []byte(text), 0600); err != nil {
+		return "", nil, err
+	}
+	daemon := exec.Command(program, "-c", config, "-l", "error")
+	daemon.Stderr = os.Stderr
+	if err := daemon.Start(); err != nil {
+		return "", nil, err
+	}
+	end := func() error {
+		if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		return daemon.Wait()
+	}
+	if err := await(address); err != nil {
+		_ = end()
+		return "", nil, err
+	}
+	return address, end, nil
 }
 
 // unmountBelow takes away what the service leaves mounted, so that containers can start while it does not run.

@@ -351,8 +351,8 @@ Examples:
     .addOption(
       new Option(
         '--mount-mode <mode>',
-        'how containers see layers of the store: kernel (EROFS and overlayfs, Linux 6.5), folder (plain files), auto (default: kernel where that works, else folder)',
-      ).choices(['auto', 'kernel', 'folder']),
+        'how containers see layers of the store: kernel (EROFS and overlayfs, Linux 6.5), fuse (a process for each stack), folder (plain files), auto (default: kernel where that works, else folder)',
+      ).choices(['auto', 'kernel', 'fuse', 'folder']),
     )
     .addOption(
       new Option(

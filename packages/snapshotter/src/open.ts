@@ -38,9 +38,9 @@ export interface SnapshotterOptions {
 
 /**
  * How layers of the store are shown to containers: `kernel` as EROFS image whose files have their content from the objects (Linux 6.5),
- * `folder` as plain files, checked out once for all, `auto` by the kernel where it can.
+ * `fuse` as FUSE mount, `folder` as plain files, checked out once for all, `auto` by the kernel where it can.
  */
-export type MountMode = 'auto' | 'kernel' | 'folder';
+export type MountMode = 'auto' | 'kernel' | 'fuse' | 'folder';
 
 /**
  * Opens a snapshotter that keeps its snapshots in a folder.
@@ -67,7 +67,7 @@ export function openSnapshotter(options: SnapshotterOptions): Snapshotter {
 }
 
 function baseKind(mode: MountMode, store: Store): BaseKind {
-  if (mode === 'folder') return 'folder';
+  if (mode === 'folder' || mode === 'fuse') return mode;
   const { ok, detail } = tryKernelMount(store.root);
   if (ok === true) return 'erofs';
   if (mode === 'auto') return 'folder';
@@ -100,6 +100,10 @@ class FolderSnapshotter implements Snapshotter {
       store === undefined ? undefined : new Bases(layout.root, layout.staging, store, baseKind(mountMode, store));
     this.#lowers = new Lowers(layout, bases);
     this.#records = new Records(layout.meta);
+    if (store === undefined && this.#records.all().some(({ stack }) => stack !== undefined)) {
+      void this.#records.close();
+      throw new LayerfsError('failed-precondition', `${layout.root} holds layers of a store: open it with that`);
+    }
     this.#pin();
     for (const record of this.#records.all()) this.#lowers.count(record);
     this.#sweep();

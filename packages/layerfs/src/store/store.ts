@@ -369,6 +369,22 @@ export class Store {
     return findStack(this.#context, chainID);
   }
 
+  /** The merged tree of a stack of layers, which the caller keeps in the store, as of an image that has the stack's chainID as digest. */
+  stackTree({ chainID, diffIDs }: Stack): Promise<ImageTree> {
+    return this.shared(() => {
+      const path = ensureChain(this.#context, chainID, diffIDs);
+      return Promise.resolve({
+        path,
+        tree: this.#map(path).tree,
+        chainID,
+        diffIDs,
+        image: chainID as string as Digest,
+        ref: chainID,
+        meanSize: this.#meanSize(diffIDs),
+      });
+    });
+  }
+
   /** Writes the files of a stack of layers, which the caller keeps in the store, to a folder that is new or empty. */
   checkoutStack({ chainID, diffIDs }: Stack, folder: string, options: CheckoutOptions = {}): Promise<CheckoutResult> {
     return this.#try(`checking out ${chainID}`, async () => {

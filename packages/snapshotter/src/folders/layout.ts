@@ -13,7 +13,7 @@ const run = promisify(execFile);
  *     ROOT/meta/             LMDB (records.ts)
  *     ROOT/snapshots/ID/fs   what the snapshot holds: upper of an active one, a lower of what stands on a committed one
  *     ROOT/snapshots/ID/work overlayfs's work folder
- *     ROOT/erofs/, ROOT/checkout/ what shows layers of the store (lowers/bases.ts)
+ *     ROOT/erofs/, fuse/, checkout/ what shows layers of the store (lowers/bases.ts)
  *     ROOT/staging/…         being made or being removed; whatever lies there when a snapshotter is opened goes
  */
 export class Layout {

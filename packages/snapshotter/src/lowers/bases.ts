@@ -1,10 +1,15 @@
-import { mkdirSync, readdirSync, renameSync, rmdirSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, statSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrnoError, MNT, close, openat, syncfsAsync, umount2, AT_FDCWD, O } from '@layerfs/linux';
-import { LayerfsError, mountErofs, type ChainID, type Stack, type Store } from 'layerfs';
+import { LayerfsError, mountErofs, spawnServer, type ChainID, type MountSource, type Stack, type Store } from 'layerfs';
 
 /** How layers of the store are shown as one lower. */
-export type BaseKind = 'erofs' | 'folder';
+export type BaseKind = 'erofs' | 'folder' | 'fuse';
+
+/** Those that are mounts. */
+const MOUNTED = ['erofs', 'fuse'] as const;
+/** FUSE_SUPER_MAGIC. */
+const FUSE = 0x65735546;
 
 /** Layers of the store as the lowest part of a snapshot. */
 export interface Base extends Stack {
@@ -15,6 +20,7 @@ export interface Base extends Stack {
  * The lowers that show layers of the store:
  *
  *     ROOT/erofs/CHAIN    mount of the EROFS image of the merged tree; content comes from the store's objects
+ *     ROOT/fuse/CHAIN     FUSE mount of the merged tree, with a process of its own that serves it
  *     ROOT/checkout/CHAIN the merged tree as plain files
  *
  * CHAIN: the first 32 hex digits of the chainID. Mounts stay when the process ends, and are made again when they are gone.
@@ -33,7 +39,7 @@ export class Bases {
     this.#store = store;
     this.#kind = kind;
     this.#staging = staging;
-    this.#folders = { erofs: join(root, 'erofs'), folder: join(root, 'checkout') };
+    this.#folders = { erofs: join(root, 'erofs'), folder: join(root, 'checkout'), fuse: join(root, 'fuse') };
     for (const folder of Object.values(this.#folders)) mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
 
@@ -56,9 +62,21 @@ export class Bases {
   /** Whether it is there at this moment. */
   isReady(base: Base): boolean {
     const { kind } = base;
+    if (kind === 'fuse') return this.#isServed(this.path(base));
     const stats = statSync(this.path(base), { throwIfNoEntry: false });
     if (stats === undefined) return false;
     return kind === 'folder' || stats.dev !== statSync(this.#folders[kind]).dev;
+  }
+
+  /** Whether a server answers there: attributes the kernel would know without it. */
+  #isServed(path: string): boolean {
+    try {
+      return statfsSync(path).type === FUSE;
+    } catch (error) {
+      // Not made yet, or left by a server that died.
+      if (['ENOENT', 'ENOTCONN'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+      throw error;
+    }
   }
 
   /**
@@ -86,12 +104,37 @@ export class Bases {
 
   async #make(base: Base, path: string): Promise<void> {
     if (base.kind === 'folder') return this.#checkOut(base, path);
+    if (base.kind === 'fuse') return this.#serve(base, path);
     // Nothing takes the image away before it is mounted, and afterwards the kernel has it open.
     await this.#store.shared(async () => {
       const image = await this.#store.erofsImage(base);
       mkdirSync(path, { recursive: true, mode: 0o700 });
       if (!this.isReady(base)) mountErofs(image, path);
     });
+  }
+
+  async #serve(base: Base, path: string): Promise<void> {
+    const store = this.#store;
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      // What a server left that died: mounting anew takes it away.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOTCONN') throw error;
+    }
+    const never = (): never => {
+      throw new LayerfsError('internal', 'A base is never writable');
+    };
+    const source: MountSource = {
+      root: store.root,
+      paths: store.paths,
+      tree: () => store.stackTree(base),
+      snapshots: () => [],
+      createSnapshot: never,
+      snapshotTree: never,
+      shared: (action) => store.shared(action),
+    };
+    // What a container may do with devices and set-user-ID files, its own mounts say.
+    await spawnServer(source, base.chainID, path, { allowDevices: true, allowSetuid: true });
   }
 
   async #checkOut(base: Base, path: string): Promise<void> {
@@ -109,14 +152,16 @@ export class Bases {
 
   /** Lets go of all that shows a chain. Mounts that stand on it go on. @returns folders to be removed */
   release(chain: string): string[] {
-    const mounted = join(this.#folders.erofs, chain);
-    try {
-      umount2(mounted, MNT.DETACH | MNT.NOFOLLOW);
-    } catch (error) {
-      // Not there, or not mounted.
-      if (!(error instanceof ErrnoError) || !['EINVAL', 'ENOENT'].includes(error.code)) throw error;
+    for (const kind of MOUNTED) {
+      const mounted = join(this.#folders[kind], chain);
+      try {
+        umount2(mounted, MNT.DETACH | MNT.NOFOLLOW);
+      } catch (error) {
+        // Not there, or not mounted.
+        if (!(error instanceof ErrnoError) || !['EINVAL', 'ENOENT'].includes(error.code)) throw error;
+      }
+      if (statSync(mounted, { throwIfNoEntry: false }) !== undefined) rmdirSync(mounted);
     }
-    if (statSync(mounted, { throwIfNoEntry: false }) !== undefined) rmdirSync(mounted);
     const folder = join(this.#folders.folder, chain);
     return statSync(folder, { throwIfNoEntry: false }) === undefined ? [] : [folder];
   }
