@@ -152,8 +152,17 @@ export class Bases {
 
   /** Lets go of all that shows a chain. Mounts that stand on it go on. @returns folders to be removed */
   release(chain: string): string[] {
+    this.unmount(chain);
+    const folder = join(this.#folders.folder, chain);
+    return statSync(folder, { throwIfNoEntry: false }) === undefined ? [] : [folder];
+  }
+
+  /** Takes away the mounts of a chain. */
+  unmount(chain: string): void {
     for (const kind of MOUNTED) {
       const mounted = join(this.#folders[kind], chain);
+      // Somebody needs it, after all.
+      if (this.#underway.has(mounted)) continue;
       try {
         umount2(mounted, MNT.DETACH | MNT.NOFOLLOW);
       } catch (error) {
@@ -162,8 +171,6 @@ export class Bases {
       }
       if (statSync(mounted, { throwIfNoEntry: false }) !== undefined) rmdirSync(mounted);
     }
-    const folder = join(this.#folders.folder, chain);
-    return statSync(folder, { throwIfNoEntry: false }) === undefined ? [] : [folder];
   }
 
   /** Names of all chains that something is there of. */

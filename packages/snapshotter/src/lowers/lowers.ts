@@ -22,6 +22,8 @@ export class Lowers {
   readonly #folders = new Map<string, number>();
   /** By name of a chain: how many snapshots are it, or were given it. */
   readonly #chains = new Map<string, number>();
+  /** By name of a chain: how many were given it. */
+  readonly #given = new Map<string, number>();
   /** IDs of snapshots that are layers of the store by now, and may have a folder left. */
   readonly #sealed = new Set<string>();
 
@@ -91,6 +93,7 @@ export class Lowers {
     if (stack !== undefined) this.#sealed.add(id);
     for (const folder of given?.folders ?? []) add(this.#folders, folder, 1);
     for (const each of [stack, given?.base]) if (each !== undefined) add(this.#chains, nameOf(each.chainID), 1);
+    if (given?.base !== undefined) add(this.#given, nameOf(given.base.chainID), 1);
   }
 
   /**
@@ -102,10 +105,16 @@ export class Lowers {
     for (const folder of given?.folders ?? []) add(this.#folders, folder, -1);
     const chains = [stack, given?.base].flatMap((each) => (each === undefined ? [] : [nameOf(each.chainID)]));
     for (const chain of chains) add(this.#chains, chain, -1);
+    if (given?.base !== undefined) add(this.#given, nameOf(given.base.chainID), -1);
     return {
       ids: [id, ...(given?.folders ?? [])].filter((each) => this.#sealed.has(each) && !this.#folders.has(each)),
       paths: chains.flatMap((chain) => (this.#chains.has(chain) ? [] : (this.#bases?.release(chain) ?? []))),
     };
+  }
+
+  /** Unmounts what no snapshot was given. What was checked out stays: it is not as quickly made again. */
+  unmountIdle(): void {
+    for (const chain of this.#bases?.all() ?? []) if (!this.#given.has(chain)) this.#bases?.unmount(chain);
   }
 
   /** That a folder of a sealed snapshot is gone. */

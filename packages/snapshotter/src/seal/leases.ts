@@ -32,13 +32,21 @@ export class SnapshotLeases {
   /**
    * Gives back those that no record names, and makes those anew that were taken away by others.
    * @param renewed is told of a record's new lease
-   * @throws LayerfsError not-found when layers of a snapshot are gone
+   * @param lost is told why a snapshot has none: its layers are gone
    */
-  async reconcile(records: readonly SnapshotRecord[], renewed: (name: string, lease: string) => void): Promise<void> {
+  async reconcile(
+    records: readonly SnapshotRecord[],
+    renewed: (name: string, lease: string) => void,
+    lost: (error: unknown) => void,
+  ): Promise<void> {
     const leases = new Set(this.#store.leases.list().flatMap(({ id, label }) => (label.startsWith(LABEL) ? [id] : [])));
     for (const { name, stack, lease } of records) {
       if (stack === undefined || (lease !== undefined && leases.delete(lease))) continue;
-      renewed(name, await this.create(name, stack.diffIDs));
+      try {
+        renewed(name, await this.create(name, stack.diffIDs));
+      } catch (error) {
+        lost(error);
+      }
     }
     for (const id of leases) await this.release(id);
   }

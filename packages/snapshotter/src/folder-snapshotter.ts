@@ -1,0 +1,433 @@
+import { close } from '@layerfs/linux';
+import { LayerfsError, type ChainID, type SealedLayer, type Store } from 'layerfs';
+import { parseFilters } from './filter.js';
+import { Layout } from './folders/layout.js';
+import { diskUsage } from './folders/usage.js';
+import type { Bases } from './lowers/bases.js';
+import { infoOf, now, updated } from './info.js';
+import { Lowers, type Given } from './lowers/lowers.js';
+import { MountedFolders } from './lowers/mounted.js';
+import { SnapshotLeases, leaseLabel } from './seal/leases.js';
+import { Sealer, type Candidate, type SealWhen } from './seal/sealer.js';
+import { Records, checkKey, checkLabels, shown, type RecordWriter, type SnapshotRecord } from './records.js';
+import {
+  REMOTE,
+  type CommitOptions,
+  type Kind,
+  type Labels,
+  type Mount,
+  type PrepareOptions,
+  type SnapshotInfo,
+  type Snapshotter,
+  type Usage,
+} from './snapshotter.js';
+
+/** What it works with. */
+export interface Parts {
+  /** Where layers are kept, and how they are shown. */
+  readonly store?: Store;
+  readonly bases?: Bases;
+  readonly seal?: SealWhen;
+  readonly onProblem?: (error: unknown) => void;
+}
+
+/** A snapshotter whose snapshots are folders, and layers of a store. */
+export class FolderSnapshotter implements Snapshotter {
+  readonly #layout: Layout;
+  readonly #records: Records;
+  readonly #lock: number;
+  readonly #onProblem: (error: unknown) => void;
+  readonly #lowers: Lowers;
+  readonly #store: Store | undefined;
+  readonly #leases: SnapshotLeases | undefined;
+  /** Leases of the store and records agree. */
+  readonly #reconciled: Promise<void>;
+  readonly #seal: SealWhen;
+  readonly #sealer: Sealer | undefined;
+  /** What goes on in the background. */
+  readonly #pending = new Set<Promise<void>>();
+  #idle: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(layout: Layout, lock: number, { store, bases, seal, onProblem }: Parts) {
+    this.#seal = seal ?? 'behind';
+    this.#layout = layout;
+    this.#lock = lock;
+    this.#onProblem = onProblem ?? (() => undefined);
+    this.#lowers = new Lowers(layout, bases);
+    this.#records = new Records(layout.meta);
+    if (store === undefined && this.#records.all().some(({ stack }) => stack !== undefined)) {
+      void this.#records.close();
+      throw new LayerfsError('failed-precondition', `${layout.root} holds layers of a store: open it with that`);
+    }
+    this.#pin();
+    for (const record of this.#records.all()) this.#lowers.count(record);
+    this.#sweep();
+    this.#store = store;
+    this.#leases = store === undefined ? undefined : new SnapshotLeases(store);
+    this.#reconciled = this.#reconcile();
+    this.#behind(() => this.#reconciled);
+    if (store === undefined || this.#seal === 'never') return;
+    this.#sealer = new Sealer({
+      store: store.root,
+      next: async (except) => this.#sealable(except),
+      sealed: (candidate, layer) => this.#sealed(candidate, layer),
+      failed: (candidate, error) => {
+        if (this.#records.get(candidate.name)?.id === candidate.id) this.#onProblem(error);
+      },
+    });
+    this.#sealer.call();
+  }
+
+  async #reconcile(): Promise<void> {
+    const renewed = (name: string, lease: string): void =>
+      this.#records.transaction((writer) => {
+        const record = writer.get(name);
+        if (record?.stack !== undefined) writer.put({ ...record, lease });
+      });
+    await this.#leases?.reconcile(this.#records.all(), renewed, this.#onProblem);
+  }
+
+  /** The next folder to be sealed: parents first, and nothing that is mounted. */
+  async #sealable(except: ReadonlySet<string>): Promise<Candidate | undefined> {
+    await this.#reconciled;
+    this.#release(this.#lowers.sweep());
+    let mounted: MountedFolders | undefined;
+    const records = this.#records.all().filter(({ kind, stack }) => kind === 'committed' && stack === undefined);
+    for (const { id, name, parent } of records.toSorted((a, b) => Number(a.id) - Number(b.id))) {
+      const below = parent === undefined ? [] : this.#records.get(parent)?.stack?.diffIDs;
+      if (below === undefined || except.has(id)) continue;
+      mounted ??= new MountedFolders(this.#layout.snapshots);
+      if (mounted.has(id)) continue;
+      return { id, name, folder: this.#layout.fs(id), below, label: leaseLabel(name) };
+    }
+    return undefined;
+  }
+
+  async #sealed({ id, name, folder }: Candidate, { chainID, diffIDs, lease }: SealedLayer): Promise<void> {
+    const [usage] = await Promise.allSettled([this.#records.get(name)?.usage ?? diskUsage(folder)]);
+    const replaced = this.#records.transaction((writer) => {
+      const record = writer.get(name);
+      if (record?.id !== id || record.stack !== undefined || usage.status === 'rejected') return undefined;
+      const { given: _, ...kept } = record;
+      const sealed = { ...kept, stack: { chainID, diffIDs }, lease, usage: usage.value };
+      writer.put(sealed);
+      return { record, sealed };
+    });
+    if (replaced === undefined) {
+      await this.#leases?.release(lease);
+      if (usage.status === 'rejected') throw usage.reason;
+      // It was removed meanwhile.
+      return;
+    }
+    this.#lowers.count(replaced.sealed);
+    this.#release(this.#lowers.forget(replaced.record, false));
+  }
+
+  /**
+   * Makes a committed snapshot of a stack that an image of the store begins with.
+   * @returns whether there is one now
+   */
+  async #offer(key: string, parent: string | undefined, labels: Labels): Promise<boolean> {
+    const target = labels[REMOTE];
+    if (target === undefined || this.#store === undefined || this.#leases === undefined) return false;
+    const stack = this.#store.findStack(target as ChainID);
+    if (stack === undefined || (stack.diffIDs.length === 1) !== (this.#parent(parent, this.#records) === undefined))
+      return false;
+    if (this.#isOffered(target, parent)) return true;
+    await this.#reconciled;
+    const lease = await this.#leases.create(target, stack.diffIDs);
+    let record: SnapshotRecord | undefined;
+    try {
+      this.#open();
+      const { chainID, diffIDs, contentSize: bytes, entries: inodes } = stack;
+      record = this.#isOffered(target, parent)
+        ? undefined
+        : this.#records.transaction((writer) => {
+            // Of another parent, as in another namespace of containerd's: that finds it by its labels.
+            const name = writer.get(target) === undefined ? target : key;
+            const state = { kind: 'committed', stack: { chainID, diffIDs }, lease, usage: { bytes, inodes } } as const;
+            return this.#add(writer, name, parent, labels, state);
+          });
+    } finally {
+      if (record === undefined) await this.#leases.release(lease);
+    }
+    if (record !== undefined) this.#lowers.count(record);
+    return true;
+  }
+
+  #isOffered(target: string, parent: string | undefined): boolean {
+    const found = this.#records.get(target);
+    return found?.kind === 'committed' && (found.parent ?? '') === (parent ?? '') && found.labels[REMOTE] === target;
+  }
+
+  #add(
+    writer: RecordWriter,
+    name: string,
+    parent: string | undefined,
+    labels: Labels,
+    state: Pick<SnapshotRecord, 'kind' | 'given' | 'stack' | 'lease' | 'usage'>,
+  ): SnapshotRecord {
+    const above = this.#parent(parent, writer);
+    if (writer.get(name) !== undefined) throw taken(name);
+    const created = now();
+    const made: SnapshotRecord = {
+      id: writer.nextID(),
+      name,
+      ...(above === undefined ? {} : { parent: above.name }),
+      labels,
+      created,
+      updated: created,
+      children: 0,
+      ...state,
+    };
+    writer.put(made);
+    if (above !== undefined) writer.put({ ...above, children: above.children + 1 });
+    return made;
+  }
+
+  /** Snapshots of a version that did not say what they stand on. */
+  #pin(): void {
+    const unpinned = this.#records.all().filter(({ kind, given }) => kind !== 'committed' && given === undefined);
+    if (unpinned.length === 0) return;
+    this.#records.transaction((writer) => {
+      for (const record of unpinned) {
+        const parent = this.#parent(record.parent, writer);
+        writer.put({ ...record, given: this.#lowers.plan(parent, (name) => this.#get(name, writer)) });
+      }
+    });
+  }
+
+  /** What a crash left: half-made, half-removed, or without a record. */
+  #sweep(): void {
+    const known = new Set(this.#records.all().map(({ id }) => id));
+    for (const id of this.#layout.placed()) if (!known.has(id)) this.#layout.unplace(id);
+    for (const staged of this.#layout.staged()) this.#discard(staged);
+    this.#release(this.#lowers.sweep());
+  }
+
+  /** Removes folders that nobody needs any more. */
+  #release({ ids, paths }: ReturnType<Lowers['sweep']>): void {
+    const mounted = ids.length === 0 ? undefined : new MountedFolders(this.#layout.snapshots);
+    for (const id of ids) {
+      // By somebody who removed the snapshot first, or had it committed: there is another sweep.
+      if (mounted?.has(id) === true) continue;
+      this.#discard(this.#layout.unplace(id));
+      this.#lowers.removed(id);
+    }
+    for (const path of paths) this.#discard(this.#layout.takeAway(path));
+    // A while later: one container often follows another.
+    this.#idle ??= setTimeout(() => {
+      this.#idle = undefined;
+      try {
+        this.#lowers.unmountIdle();
+      } catch (error) {
+        this.#onProblem(error);
+      }
+    }, IDLE_MS).unref();
+  }
+
+  #discard(staged: string | undefined): void {
+    if (staged === undefined) return;
+    this.#behind(() => this.#layout.discard(staged));
+  }
+
+  /** Does something in the background. */
+  #behind(action: () => Promise<void>): void {
+    const work = action()
+      .catch(this.#onProblem)
+      .finally(() => this.#pending.delete(work));
+    this.#pending.add(work);
+  }
+
+  #open(): void {
+    if (this.#closed) throw new LayerfsError('failed-precondition', 'The snapshotter is closed');
+  }
+
+  #get(key: string, from: Pick<RecordWriter, 'get'> = this.#records): SnapshotRecord {
+    const record = from.get(checkKey(key, 'key'));
+    if (record === undefined) throw new LayerfsError('not-found', `There is no snapshot ${shown(key)}`);
+    return record;
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- a rejected promise, not an exception
+  async stat(key: string): Promise<SnapshotInfo> {
+    this.#open();
+    return infoOf(this.#get(key));
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async update(info: Pick<SnapshotInfo, 'name' | 'labels'>, fields: readonly string[] = []): Promise<SnapshotInfo> {
+    this.#open();
+    return this.#records.transaction((writer) => {
+      const record = this.#get(info.name, writer);
+      const labels = checkLabels(fields.length === 0 ? info.labels : updated(record, info.labels, fields));
+      const changed = { ...record, labels, updated: now(record.updated) };
+      writer.put(changed);
+      return infoOf(changed);
+    });
+  }
+
+  async usage(key: string): Promise<Usage> {
+    this.#open();
+    const record = this.#get(key);
+    if (record.usage !== undefined) return record.usage;
+    const usage = await diskUsage(this.#layout.fs(record.id));
+    if (record.kind === 'committed' && !this.#closed) {
+      this.#records.transaction((writer) => {
+        const same = writer.get(key);
+        if (same?.id === record.id) writer.put({ ...same, usage });
+      });
+    }
+    return usage;
+  }
+
+  async mounts(key: string): Promise<readonly Mount[]> {
+    this.#open();
+    const record = this.#get(key);
+    const { kind, name, given } = record;
+    if (kind === 'committed') throw new LayerfsError('failed-precondition', `Snapshot ${shown(name)} is committed`);
+    if (given === undefined) throw new LayerfsError('internal', `Snapshot ${shown(name)} stands on nothing`);
+    if (!this.#lowers.isReady(given) && !(await this.#lowers.ensure(given))) {
+      throw new LayerfsError('unavailable', `What ${shown(name)} stands on cannot be mounted any more`);
+    }
+    return this.#lowers.mounts(record, given);
+  }
+
+  prepare(key: string, parent: string | undefined, options?: PrepareOptions): Promise<readonly Mount[]> {
+    return this.#create('active', key, parent, options);
+  }
+
+  view(key: string, parent: string | undefined, options?: PrepareOptions): Promise<readonly Mount[]> {
+    return this.#create('view', key, parent, options);
+  }
+
+  async #create(
+    kind: Exclude<Kind, 'committed'>,
+    key: string,
+    parentName: string | undefined,
+    { labels = {}, signal }: PrepareOptions = {},
+  ): Promise<readonly Mount[]> {
+    this.#open();
+    if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
+    checkKey(key, 'key');
+    checkLabels(labels);
+    // Before anything is made.
+    this.#parent(parentName, this.#records);
+    if (this.#records.get(key) !== undefined) throw taken(key);
+    if (kind === 'active' && (await this.#offer(key, parentName, labels))) throw taken(labels[REMOTE] ?? '');
+    const given = await this.#ready(parentName);
+    if (this.#records.get(key) !== undefined) throw taken(key);
+    const staged = this.#layout.stage(this.#lowers.root(given), kind === 'active');
+    let record: SnapshotRecord;
+    try {
+      record = this.#records.transaction((writer) => {
+        const made = this.#add(writer, key, parentName, labels, { kind, given });
+        // Within: what has a record has its folders. A crash before the commit leaves folders without a record.
+        this.#layout.place(staged, made.id);
+        return made;
+      });
+    } catch (error) {
+      this.#discard(staged);
+      throw error;
+    }
+    this.#lowers.count(record);
+    return this.#lowers.mounts(record, given);
+  }
+
+  /** What a new snapshot on a parent stands on, ready to be mounted: nothing happens between this and what follows. */
+  async #ready(parent: string | undefined): Promise<Given> {
+    for (;;) {
+      const given = this.#lowers.plan(this.#parent(parent, this.#records), (name) => this.#get(name));
+      if (this.#lowers.isReady(given)) return given;
+      await this.#lowers.ensure(given);
+      this.#open();
+    }
+  }
+
+  #parent(name: string | undefined, from: Pick<RecordWriter, 'get'>): SnapshotRecord | undefined {
+    if (name === undefined || name === '') return undefined;
+    const record = from.get(checkKey(name, 'parent'));
+    if (record === undefined) throw new LayerfsError('not-found', `There is no parent ${shown(name)}`);
+    if (record.kind === 'committed') return record;
+    throw new LayerfsError('invalid-argument', `The parent ${shown(name)} is not committed`);
+  }
+
+  async commit(name: string, key: string, { labels = {}, parent, signal }: CommitOptions = {}): Promise<void> {
+    this.#open();
+    if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
+    checkKey(name, 'name');
+    checkLabels(labels);
+    this.#records.transaction((writer) => {
+      if (writer.get(name) !== undefined) throw taken(name);
+      const record = this.#get(key, writer);
+      if (record.kind !== 'active') {
+        throw new LayerfsError('failed-precondition', `Snapshot ${shown(key)} is not active`);
+      }
+      if (parent !== undefined && parent !== '' && parent !== record.parent) {
+        throw new LayerfsError('invalid-argument', `Snapshot ${shown(key)} does not stand on ${shown(parent)}`);
+      }
+      const created = now();
+      writer.remove(key);
+      writer.put({ ...record, kind: 'committed', name, labels, created, updated: created });
+    });
+    if (this.#seal === 'commit') await this.#sealer?.run();
+    else this.#sealer?.call();
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async remove(key: string): Promise<void> {
+    this.#open();
+    const record = this.#records.transaction((writer) => {
+      const record = this.#get(key, writer);
+      if (record.children > 0) {
+        throw new LayerfsError(
+          'failed-precondition',
+          `Cannot remove ${shown(key)}: ${record.children} snapshots stand on it`,
+        );
+      }
+      const above = record.parent === undefined ? undefined : writer.get(record.parent);
+      if (above !== undefined) writer.put({ ...above, children: above.children - 1 });
+      writer.remove(key);
+      return record;
+    });
+    this.#discard(this.#layout.unplace(record.id));
+    const { lease } = record;
+    if (lease !== undefined) this.#behind(async () => this.#leases?.release(lease));
+    this.#release(this.#lowers.forget(record, true));
+  }
+
+  async walk(visit: (info: SnapshotInfo) => void | Promise<void>, filters: readonly string[] = []): Promise<void> {
+    this.#open();
+    const passes = parseFilters(filters);
+    for (const record of this.#records.each()) {
+      const info = infoOf(record);
+      if (passes(info)) await visit(info);
+    }
+  }
+
+  async cleanup(): Promise<void> {
+    this.#open();
+    await Promise.all(this.#pending);
+    for (const staged of this.#layout.staged()) if (REMOVED.test(staged)) await this.#layout.discard(staged);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#idle);
+    await this.#sealer?.close();
+    await Promise.all(this.#pending);
+    await this.#records.close();
+    close(this.#lock);
+  }
+}
+
+/** How long what shows layers stays mounted without a snapshot that needs it. */
+const IDLE_MS = 10_000;
+
+const REMOVED = /\/removed-[^/]*$/;
+
+function taken(key: string): LayerfsError {
+  return new LayerfsError('already-exists', `There is a snapshot ${shown(key)} already`);
+}
