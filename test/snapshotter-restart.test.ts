@@ -1,0 +1,126 @@
+/** The service, and containerd, are killed while containers run and start: running ones go on, nothing is left over. */
+import { createReadStream, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
+import { Layout, machine, run, type LayerInfo } from './images/oci.js';
+import { startContainerd, type Containerd } from './support/containerd.js';
+import { missing, needImage } from './support/needs.js';
+import { scratchFolder } from './support/scratch.js';
+import { Service } from './support/service.js';
+
+const SNAPSHOTTER = ['--snapshotter', 'layerfs'];
+const IMAGE = 'test.local/debian:latest';
+/** How many run, and how many start, when something is killed; LAYERFS_CONTAINERS for more. */
+const COUNT = Number(process.env['LAYERFS_CONTAINERS'] ?? 3);
+const MINUTES = 60_000;
+
+const reason = missing('root', 'containerd', 'ctr', 'runc', 'tar');
+if (reason !== undefined) console.warn(`skipped: containers go on when the service is killed: ${reason}`);
+
+describe.skipIf(reason !== undefined)('what is killed', () => {
+  let folder: string;
+  let service: Service;
+  let containerd: Containerd;
+
+  beforeAll(async () => {
+    folder = scratchFolder('layerfs-restart-', true);
+    service = new Service(join(folder, 'store'), join(folder, 's'));
+    await service.start();
+    mkdirSync(join(folder, 'containerd'));
+    containerd = await startContainerd(service.socket, join(folder, 'containerd'));
+  });
+  afterAll(async () => {
+    await containerd.stop();
+    await service.stop();
+    service.unmount();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const ctr = async (...args: string[]): Promise<string> => (await containerd.ctr(...args)).stdout;
+  const eventually = <T>(action: () => T | Promise<T>): Promise<T> =>
+    vi.waitFor(action, { timeout: 120_000, interval: 500 });
+  const names = (what: string): string[] => Array.from({ length: COUNT }, (_, i) => `${what}-${i}`);
+
+  async function needDebian(context: TestContext): Promise<void> {
+    const { layers } = await needImage(context, 'debian');
+    if ((await ctr('image', 'ls', '-q')).includes(IMAGE)) return;
+    // A root filesystem is all that is wanted here.
+    const layout = await Layout.create(join(folder, 'layout'));
+    const infos: LayerInfo[] = [await layout.addLayer(createReadStream(layers[0].tar!), 'gzip')];
+    layout.tag(await layout.addImage(infos, machine()), IMAGE);
+    await layout.finish();
+    const archive = join(folder, 'image.tar');
+    await run('tar', ['-cf', archive, '-C', join(folder, 'layout'), '.']);
+    await ctr('image', 'import', ...SNAPSHOTTER, archive);
+  }
+
+  /** Starts containers that stay, kills something while as many more start, and looks at what became of all. */
+  async function goesOn(kill: () => Promise<void>, restart: () => Promise<void>): Promise<string[]> {
+    const [running, starting] = [names('running'), names('starting')];
+    for (const name of running) {
+      await ctr('run', '-d', ...SNAPSHOTTER, IMAGE, name, '/bin/sh', '-c', `echo ${name} > /mine; exec sleep 1000`);
+    }
+    try {
+      const begin = (name: string): Promise<string> =>
+        ctr('run', '--rm', ...SNAPSHOTTER, IMAGE, name, '/bin/sh', '-ec', `echo ${name} > /mine; cat /mine`);
+      const first = Promise.allSettled(starting.map((name) => begin(name)));
+      await kill();
+      await first;
+      await restart();
+      for (const name of running) {
+        const said = eventually(() =>
+          ctr('task', 'exec', '--exec-id', `look-${Date.now()}`, name, '/bin/cat', '/mine'),
+        );
+        expect(await said).toBe(`${name}\n`);
+      }
+      // Those that failed are repeated, as a runtime's user does, and so are those that were done.
+      for (const name of starting) {
+        await eventually(async () => {
+          await clear(name);
+          expect(await begin(name)).toBe(`${name}\n`);
+        });
+      }
+    } finally {
+      for (const name of [...running, ...starting]) await clear(name);
+    }
+    return whatIsLeft();
+  }
+
+  async function clear(name: string): Promise<void> {
+    const absent = (): undefined => undefined;
+    await ctr('task', 'rm', '-f', name).catch(absent);
+    await ctr('container', 'rm', name).catch(absent);
+    await ctr('snapshot', ...SNAPSHOTTER, 'rm', name).catch(absent);
+  }
+
+  /** Tasks, and snapshots that are no layers, after garbage was collected. */
+  async function whatIsLeft(): Promise<string[]> {
+    const lease = (await ctr('leases', 'create')).trim();
+    await ctr('leases', 'delete', '--sync', lease);
+    const rows = (await ctr('snapshot', ...SNAPSHOTTER, 'ls')).trim().split('\n').slice(1);
+    const tasks = (await ctr('task', 'ls', '-q')).split('\n').filter((name) => name !== '');
+    return [...tasks, ...rows.filter((row) => !row.includes('Committed'))];
+  }
+
+  test('kill -9 of the service', { timeout: 10 * MINUTES }, async (context) => {
+    await needDebian(context);
+    const left = await goesOn(
+      async () => void (await service.stop('SIGKILL')),
+      () => service.start(),
+    );
+    expect(left).toEqual([]);
+  });
+
+  test('kill -9 of containerd', { timeout: 10 * MINUTES }, async (context) => {
+    await needDebian(context);
+    const left = await goesOn(
+      () => Promise.resolve(void process.kill(containerd.pid, 'SIGKILL')),
+      async () => {
+        await containerd.stop();
+        rmSync(join(folder, 'containerd/c.sock'), { force: true });
+        containerd = await startContainerd(service.socket, join(folder, 'containerd'));
+      },
+    );
+    expect(left).toEqual([]);
+  });
+});
