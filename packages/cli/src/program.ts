@@ -124,6 +124,22 @@ Examples:
   layerfs pull debian:12
   layerfs pull localhost:5000/team/app@sha256:…`,
     );
+  registry(
+    command(
+      'push <image> [ref]',
+      'put an image into a registry',
+      (image, ref) => `push ${image}${ref === undefined ? '' : ` to ${ref}`}`,
+      () => import('./commands/registry/push.js'),
+    ),
+  ).addOption(json());
+  registry(
+    command(
+      'tags <repository>',
+      'list what a repository of a registry has',
+      (repository) => `list the tags of ${repository}`,
+      () => import('./commands/registry/tags.js'),
+    ),
+  ).addOption(json());
   command(
     'export <image> <out>',
     'write an image as OCI layout folder, or as oci-archive (FILE.tar or -)',

@@ -40,6 +40,8 @@ export type {
   ImportProgress,
   ImportResult,
 } from './store/import/progress.js';
+export type { PushOptions, PushResult } from './store/output/push.js';
+export type { Uploaded } from './registry/upload.js';
 export type { PullOptions, PullResult } from './store/import/pull.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
 export type { DropResult, RemoveOptions, RemoveResult } from './store/image/remove.js';

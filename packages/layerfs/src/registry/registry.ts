@@ -14,6 +14,7 @@ import { Fault, settled } from './fault.js';
 import { endpointsOf, HOST_FOLDERS } from './hosts/endpoints.js';
 import { readLimited } from './http/limited.js';
 import type { HttpAnswer, TlsSettings } from './http/transport.js';
+import { putManifest, uploadBlob, type Uploaded } from './upload.js';
 
 /** Options of a {@link Registry}. */
 export interface RegistryOptions {
@@ -165,6 +166,34 @@ export class Registry {
       yield* tags;
       path = nextPage(link, first);
     }
+  }
+
+  /**
+   * Makes sure that a repository has a blob: nothing is sent where it has, or can take it from another repository.
+   * @param content its bytes; called again when it is tried again
+   */
+  async uploadBlob(
+    ref: string | RegistryReference,
+    { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+    content: () => AsyncIterable<Uint8Array>,
+    options: CallOptions & { readonly from?: string | undefined } = {},
+  ): Promise<Uploaded> {
+    const reference = typeof ref === 'string' ? parseRegistryReference(ref) : ref;
+    const upload = { repository: reference.repository, digest, size, content, from: options.from };
+    return this.#trying(options.signal, () => uploadBlob((ask) => this.ask(reference, ask, options.signal), upload));
+  }
+
+  /** Puts a manifest or index, whose blobs the repository must have, under the reference's tag, or else its digest. */
+  async putManifest(
+    ref: string | RegistryReference,
+    manifest: FetchedManifest,
+    options: CallOptions = {},
+  ): Promise<void> {
+    const reference = typeof ref === 'string' ? parseRegistryReference(ref) : ref;
+    const target = reference.tag ?? manifest.digest;
+    return this.#trying(options.signal, () =>
+      putManifest((ask) => this.ask(reference, ask, options.signal), reference.repository, target, manifest),
+    );
   }
 
   /** Lets go of all connections. */

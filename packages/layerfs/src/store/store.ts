@@ -41,6 +41,7 @@ import { checkMeta } from './check-meta.js';
 import { makeMeta } from './new-meta.js';
 import type { CheckoutOptions, CheckoutResult } from './output/checkout.js';
 import type { ExportOptions, ExportResult } from './output/export.js';
+import type { PushOptions, PushResult } from './output/push.js';
 import { defaultRoot, StorePaths } from './paths.js';
 import type { CommitOptions, CommitResult } from './snapshot/commit.js';
 import type { DiffOptions } from './snapshot/diff.js';
@@ -176,6 +177,14 @@ export class Store {
       return this.#withImage(`export ${ref}`, ref, options.signal, (found) =>
         exportImage(this.#context, found, out, options),
       );
+    });
+  }
+
+  /** Puts an image into a registry: what that lacks of it. Digests are those that it came with, as of {@link export}. */
+  push(ref: string, options: PushOptions = {}): Promise<PushResult> {
+    return this.#try(`pushing ${ref}`, async () => {
+      const { pushImage } = await import('./output/push.js');
+      return this.#withImage(`push ${ref}`, ref, options.signal, (found) => pushImage(this.#context, found, options));
     });
   }
 

@@ -46,7 +46,7 @@ export interface ExportResult {
   readonly rebuilt: boolean;
 }
 
-interface File {
+export interface File {
   readonly path: string;
   readonly size: number;
   readonly content: () => AsyncIterable<Uint8Array>;
@@ -73,11 +73,11 @@ export async function exportImage(
 }
 
 /** The files of the layout. Every byte that they give is verified against its digest on the way. */
-function layoutOf(
+export function layoutOf(
   context: StoreContext,
   { name, record }: FoundImage,
   options: ExportOptions,
-): { files: File[]; result: ExportResult } {
+): { files: File[]; result: ExportResult; mediaType: string } {
   const sources = record.layers.map((layer) => layerSource(context, layer, options.signal));
   const rebuilt = sources.some(({ rebuilt }) => rebuilt);
   const config = readStoredBlob(context, record.config);
@@ -123,7 +123,7 @@ function layoutOf(
       });
     files.push({ path, size: source.size, content: () => verified(source, tell, options.signal) });
   }
-  return { files, result: { digest, bytes, rebuilt } };
+  return { files, mediaType, result: { digest, bytes, rebuilt } };
 }
 
 interface LayerSource {

@@ -1,0 +1,117 @@
+/** `layerfs push` to, and `layerfs tags` of, real registries on loopback. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { openStore, Registry, type PushResult } from 'layerfs';
+import { imageOf, layoutOf, tarOf } from '../../packages/layerfs/dist/store/small-images.test-support.js';
+import { run } from '../images/oci.js';
+import { layerfs, layerfsOk } from '../support/cli.js';
+import { missing, need } from '../support/needs.js';
+import { FaultProxy, makeCertificate, putImage, TestRegistry, USER } from '../support/registry.js';
+import { scratchFolder } from '../support/scratch.js';
+
+const here = missing('docker-registry') === undefined;
+const IMAGE = imageOf([
+  tarOf({ path: 'etc/' }, { path: 'etc/base', data: 'base\n' }),
+  tarOf({ path: 'one', data: randomBytes(1 << 20) }),
+]);
+
+let registry: TestRegistry;
+let work: string;
+let root: string;
+
+beforeAll(async () => {
+  if (here) registry = await TestRegistry.start();
+});
+
+afterAll(async () => {
+  if (here) await registry.stop();
+});
+
+beforeEach((context) => {
+  need(context, 'docker-registry');
+  work = scratchFolder('layerfs-push-');
+  root = join(work, 'store');
+});
+
+afterEach(() => {
+  if (here) rmSync(work, { recursive: true, force: true });
+});
+
+async function push(...args: string[]): Promise<PushResult> {
+  return JSON.parse(await layerfsOk(['--root', root, 'push', '--json', ...args])) as PushResult;
+}
+
+async function digestAt(ref: string): Promise<string> {
+  const client = new Registry({ hostFolders: [] });
+  try {
+    return (await client.manifest(ref)).digest;
+  } finally {
+    client.close();
+  }
+}
+
+test('an image that was pulled is pushed with its digest; nothing is sent that is there', async (context) => {
+  need(context, 'skopeo');
+  await putImage(registry.host, 'from', '1', IMAGE);
+  await layerfsOk(['--root', root, 'pull', `${registry.host}/from:1`]);
+  const image = `${registry.host}/from:1`;
+  expect(await push(image)).toMatchObject({ digest: IMAGE.manifest.digest, uploaded: 0, mounted: 0, existing: 3 });
+  // Another repository of the same registry gives its blobs.
+  expect(await push(image, `${registry.host}/to:1`)).toMatchObject({ uploaded: 0, mounted: 3, bytes: 0 });
+  expect(await push(image, `${registry.host}/to:2`)).toMatchObject({ mounted: 0, existing: 3 });
+  expect(await digestAt(`${registry.host}/to:2`)).toBe(IMAGE.manifest.digest);
+  const copy = join(work, 'copy');
+  await run('skopeo', ['copy', '-q', '--src-tls-verify=false', `docker://${registry.host}/to:1`, `oci:${copy}:x`]);
+  const index = JSON.parse(readFileSync(join(copy, 'index.json'), 'utf8')) as { manifests: { digest: string }[] };
+  expect(index.manifests[0].digest).toBe(IMAGE.manifest.digest);
+  const tags = await layerfsOk(['tags', `${registry.host}/to`]);
+  expect(tags.trim().split('\n').toSorted()).toEqual(['1', '2']);
+});
+
+test('an image that was imported is sent; without its compressed blobs it is another one of the same content', async () => {
+  await layerfsOk(['--root', root, 'import', layoutOf(join(work, 'in'), { latest: IMAGE }), '--name', 'app']);
+  const all = [...IMAGE.blobs.values()].reduce((sum, { length }) => sum + length, 0) - IMAGE.manifest.size;
+  const first = await push('app', `${registry.host}/sent:1`);
+  expect(first).toMatchObject({ digest: IMAGE.manifest.digest, rebuilt: false, uploaded: 3, bytes: all });
+  expect(await digestAt(`${registry.host}/sent:1`)).toBe(IMAGE.manifest.digest);
+  await layerfsOk(['--root', root, 'prune', '--blobs']);
+  const second = await push('app', `${registry.host}/sent:2`);
+  expect(second.rebuilt).toBe(true);
+  const other = join(work, 'other');
+  await layerfsOk(['--root', other, 'pull', `${registry.host}/sent:2`]);
+  expect(await layerfsOk(['--root', other, 'cat', `${registry.host}/sent:2`, '/etc/base'])).toBe('base\n');
+});
+
+test('a push through a connection that breaks, and one that is not allowed', async (context) => {
+  need(context, 'openssl');
+  await layerfsOk(['--root', root, 'import', layoutOf(join(work, 'in'), { latest: IMAGE }), '--name', 'app']);
+  const proxy = await FaultProxy.start(registry.host);
+  let broken = 0;
+  proxy.meddle = ({ answer }) => {
+    if (broken++ > 1) return false;
+    answer.destroy();
+    return true;
+  };
+  const client = new Registry({ retry: { first: 5, longest: 20 }, hostFolders: [] });
+  await using store = await openStore({ root });
+  await store.push('app', { to: `${proxy.host}/broken:1`, registry: client });
+  client.close();
+  await proxy.stop();
+  expect(broken).toBeGreaterThan(2);
+  expect(await digestAt(`${registry.host}/broken:1`)).toBe(IMAGE.manifest.digest);
+  const tls = await makeCertificate(work);
+  const closed = await TestRegistry.start({ tls, password: true });
+  try {
+    const env = { DOCKER_CONFIG: work, HOME: work, XDG_RUNTIME_DIR: work };
+    const args = ['--root', root, 'push', 'app', `${closed.host}/app:1`, '--ca', tls.cert];
+    expect((await layerfs(args, { env })).code).toBe(5);
+    const auth = Buffer.from(`${USER.name}:${USER.password}`).toString('base64');
+    writeFileSync(join(work, 'config.json'), JSON.stringify({ auths: { [closed.host]: { auth } } }));
+    expect(await layerfs(args, { env })).toMatchObject({ code: 0, stderr: '' });
+    expect((await layerfs(['tags', `${closed.host}/app`, '--ca', tls.cert], { env })).stdout).toBe('1\n');
+  } finally {
+    await closed.stop();
+  }
+});
