@@ -9,6 +9,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -140,8 +141,9 @@ func unmountBelow(root string) error {
 
 func await(socket string) error {
 	for i := 0; i < 600; i++ {
-		if _, err := os.Stat(socket); err == nil {
-			return nil
+		// There is a moment between the file and the service behind it.
+		if connection, err := net.Dial("unix", socket); err == nil {
+			return connection.Close()
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
