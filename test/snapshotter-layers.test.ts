@@ -72,6 +72,23 @@ function bases(kind: (typeof FOLDERS)[keyof typeof FOLDERS]): string[] {
   return existsSync(join(root, kind)) ? readdirSync(join(root, kind)) : [];
 }
 
+/** What mount(2) takes of options: a page. */
+const PAGE = 4096;
+
+/** As containerd does it where there are too many lowers for a page: with paths relative to their common folder. */
+function mountShortened(source: string, target: string, type: string, options: readonly string[]): void {
+  const shorter = options.map((option) =>
+    option.startsWith('lowerdir=') ? option.replaceAll(`${root}/`, '') : option,
+  );
+  const before = process.cwd();
+  process.chdir(root);
+  try {
+    mount(source, target, type, 0, shorter.join(','));
+  } finally {
+    process.chdir(before);
+  }
+}
+
 /** Mounts as containerd does: one mount(2) call. */
 function mountAll([{ type, source, options }]: readonly Mount[]): string {
   const target = join(work, `mounted-${mounted.length}-${Math.random().toString(36).slice(2)}`);
@@ -79,7 +96,8 @@ function mountAll([{ type, source, options }]: readonly Mount[]): string {
   if (type === 'bind') {
     mount(source, target, '', MS.BIND | MS.REC);
     if (options.includes('ro')) mount('', target, '', MS.BIND | MS.REMOUNT | MS.RDONLY);
-  } else mount(source, target, type, 0, options.join(','));
+  } else if (options.join().length >= PAGE) mountShortened(source, target, type, options);
+  else mount(source, target, type, 0, options.join(','));
   mounted.push(target);
   return target;
 }
