@@ -24,6 +24,32 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const noFuse = missing('fuse');
 if (noFuse !== undefined) console.warn(`skipped: requests that fail: ${noFuse}`);
 
+/** How many requests fail, one after the other, spread over all: at each attempt others. */
+const ROUNDS = [12, 11, 13, 10, 9, 7];
+
+/**
+ * Runs all rounds in one process. LMDB's binding ends it when a large transaction finds no space for what it writes early
+ * (docs/store.md): other requests are tried then.
+ */
+async function roundsOf(name: string, options: RoundOptions): Promise<RoundsFound> {
+  for (let attempt = 1; ; attempt++) {
+    const folder = join(scratch, `${name}-${attempt}`);
+    const recording = await Recording.start(folder);
+    try {
+      const sources = join(folder, 'sources');
+      const chosen: RoundOptions = { ...options, rounds: LONG ? 0 : ROUNDS[attempt - 1] };
+      const out = await recording.run('faults/rounds.js', recording.mountpoint, sources, JSON.stringify(chosen));
+      return JSON.parse(out) as RoundsFound;
+    } catch (error) {
+      if (attempt === ROUNDS.length || !(error instanceof Error) || !error.message.includes('mdb_page_spill'))
+        throw error;
+      console.log(`${name}: LMDB's binding ended the process: ${error.message}`);
+    } finally {
+      await recording.end();
+    }
+  }
+}
+
 describe.skipIf(noFuse !== undefined)('requests that fail', () => {
   const kinds: [name: string, errno: number, how: RoundOptions['how'], kinds: RoundOptions['kinds']][] = [
     ['EIO, once', 5, 'once', 'changes'],
@@ -37,22 +63,13 @@ describe.skipIf(noFuse !== undefined)('requests that fail', () => {
     kinds.slice(0, command === 'import' ? 5 : 2).map(([name, ...rest]) => [command, name, ...rest] as const),
   );
   test.each(cases)('%s: %s', { timeout: 60 * MINUTES }, async (command, name, errno, how, which) => {
-    const folder = join(scratch, `${command}-${name.replaceAll(/\W+/g, '-')}`);
-    const recording = await Recording.start(folder);
-    try {
-      const rounds = LONG ? 0 : 12;
-      const options: RoundOptions = { command, errno, how, kinds: which, rounds };
-      const sources = join(folder, 'sources');
-      const out = await recording.run('faults/rounds.js', recording.mountpoint, sources, JSON.stringify(options));
-      const found = JSON.parse(out) as RoundsFound;
-      expect(found.wrong).toEqual([]);
-      expect(found.failed).toBeGreaterThan(found.rounds / 2);
-      console.log(
-        `${command}: ${name}: ${found.failed} of ${found.requests} requests failed: ${JSON.stringify(found.codes)}`,
-      );
-    } finally {
-      await recording.end();
-    }
+    const options: RoundOptions = { command, errno, how, kinds: which, rounds: 0 };
+    const found = await roundsOf(`${command}-${name.replaceAll(/\W+/g, '-')}`, options);
+    expect(found.wrong).toEqual([]);
+    expect(found.failed).toBeGreaterThan(found.rounds / 2);
+    console.log(
+      `${command}: ${name}: ${found.failed} of ${found.requests} requests failed: ${JSON.stringify(found.codes)}`,
+    );
   });
 });
 
