@@ -1,8 +1,9 @@
 import { LayerfsError, type ImportProgress } from 'layerfs';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
-import { formatBytes, plural, shortDigest } from '../../format.js';
+import { formatBytes, plural } from '../../format.js';
 import { note, print, printJson } from '../../output.js';
 import { Progress, progressScreen } from '../../progress.js';
+import { printTakenIn } from './taken-in.js';
 
 interface Options extends GlobalOptions {
   readonly name?: string;
@@ -36,18 +37,7 @@ export async function run(path: string, options: Options): Promise<void> {
       })
       .finally(() => progress.clear());
     if (options.json === true) return printJson(result);
-    for (const image of result.images) {
-      if (options.quiet === true) {
-        print(image.digest);
-        continue;
-      }
-      const reused = image.layers.filter((layer) => layer.reused).length;
-      const name = image.name === undefined ? '' : `${image.name} `;
-      const known = reused === 0 ? '' : `, ${reused === image.layers.length ? 'all' : reused} in the store already`;
-      print(
-        `imported ${name}${shortDigest(image.digest)} (${image.platform}), ${plural(image.layers.length, 'layer')}${known}`,
-      );
-    }
+    printTakenIn('imported', result.images, options.quiet === true);
     if (options.quiet !== true && result.newObjects > 0) {
       print(`stored ${formatBytes(result.newBytes)} in ${plural(result.newObjects, 'new object')}`);
     }

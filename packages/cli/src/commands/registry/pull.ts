@@ -1,9 +1,10 @@
 import type { ImportProgress } from 'layerfs';
 import { interruption, withStore } from '../../context.js';
-import { formatBytes, plural, shortDigest } from '../../format.js';
+import { formatBytes, plural } from '../../format.js';
 import { note, print, printJson } from '../../output.js';
 import { Progress, progressScreen } from '../../progress.js';
 import { registryOf, type RegistryOptions } from './options.js';
+import { printTakenIn } from '../image/taken-in.js';
 
 interface Options extends RegistryOptions {
   readonly name?: string;
@@ -39,17 +40,7 @@ export async function run(ref: string, options: Options): Promise<void> {
         })
         .finally(() => progress.clear());
       if (options.json === true) return printJson(result);
-      for (const image of result.images) {
-        if (options.quiet === true) {
-          print(image.digest);
-          continue;
-        }
-        const reused = image.layers.filter((layer) => layer.reused).length;
-        const known = reused === 0 ? '' : `, ${reused === image.layers.length ? 'all' : reused} in the store already`;
-        print(
-          `pulled ${image.name ?? ''} ${shortDigest(image.digest)} (${image.platform}), ${plural(image.layers.length, 'layer')}${known}`,
-        );
-      }
+      printTakenIn('pulled', result.images, options.quiet === true);
       if (options.quiet !== true && result.fetched > 0) {
         print(
           `fetched ${formatBytes(result.fetched)}, stored ${formatBytes(result.newBytes)} in ${plural(result.newObjects, 'new object')}`,
