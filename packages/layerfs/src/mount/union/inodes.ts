@@ -1,6 +1,7 @@
 import type { Statx } from '@layerfs/linux';
 import { S_IFDIR } from '../../core/tree/format.js';
 import type { LowerNode } from './lower.js';
+import type { Places } from './places.js';
 
 /** nodeids below this are lower nodes, from this on they are counted. */
 const FIRST_OWN = 2 ** 32;
@@ -77,6 +78,8 @@ export class Folder extends Inode {
   tidy = false;
   /** Whether what is made in it inherits an ACL; undefined: not looked at yet. */
   defaultAcl: boolean | undefined;
+  /** Where its names are in listings; undefined: it was not listed yet. */
+  places: Places | undefined;
 
   constructor(nodeid: number, ino: number, lower: LowerNode, parent: Folder | undefined, name: string) {
     super(nodeid, ino, S_IFDIR, lower);

@@ -6,7 +6,7 @@ import type { LowerNode } from './lower.js';
 import type { Child, Union } from './union.js';
 
 const DOT = latin1Bytes('..');
-/** Offsets: 1 and 2 continue behind `.` and `..`, then one for each name. */
+/** Offsets: 1 and 2 continue behind `.` and `..`, then comes one for each place. */
 const FIRST = 2;
 const DT_DIR = 4;
 /** Zero would end a listing. */
@@ -50,11 +50,8 @@ export class Listing {
     const known = this.#open.get(fh);
     if (known !== undefined && offset > 0) return known;
     this.release(fh);
-    // Begun when upper knew nothing of it: goes on in the lower's order, with a look at each name.
-    const snapshot =
-      offset > 0
-        ? { children: this.#union.childrenBelow(folder), version: -1 }
-        : { children: this.#union.children(folder), version: folder.version };
+    // It may begin in the middle: the kernel had what comes before from another listing, or from the lower alone.
+    const snapshot = { children: this.#union.children(folder), version: folder.version };
     for (const { node } of snapshot.children) if (typeof node === 'object') this.#union.table.pin(node);
     this.#open.set(fh, snapshot);
     return snapshot;
@@ -97,17 +94,17 @@ export class Listing {
   }
 
   #merged(folder: Folder, { children, version }: Snapshot, from: number, plus: boolean, reply: Reply): void {
-    for (let i = from; i < children.length; i++) {
-      const { name } = children[i];
+    for (let i = indexOf(children, from); i < children.length; i++) {
+      const { name, place } = children[i];
       try {
         // The kernel would believe in a name that is gone since.
         const known = children[i].node;
         const node = folder.version === version || known === undefined ? known : this.#union.lookup(folder, name);
         if (node === undefined) {
-          if (known === undefined && !this.#addBad(name, i, plus, reply)) return;
+          if (known === undefined && !this.#addBad(name, place, plus, reply)) return;
           continue;
         }
-        if (!this.#add(node, name, i, plus, reply)) return;
+        if (!this.#add(node, name, place, plus, reply)) return;
       } catch (error) {
         // An entry that cannot be looked at is left out rather than the whole listing.
         if (!(error instanceof ErrnoError)) throw error;
@@ -115,10 +112,10 @@ export class Listing {
     }
   }
 
-  #add(node: Inode | LowerNode, name: string, index: number, plus: boolean, reply: Reply): boolean {
+  #add(node: Inode | LowerNode, name: string, place: number, plus: boolean, reply: Reply): boolean {
     const union = this.#union;
     const bytes = latin1Bytes(name);
-    const next = index + FIRST + 1;
+    const next = place + FIRST + 1;
     const type = union.type(node) >>> 12;
     if (!plus) {
       const ino = typeof node === 'number' ? this.#lowerIno(node) : node.ino;
@@ -132,9 +129,9 @@ export class Listing {
   }
 
   /** A name of which nothing can be told: whoever looks it up learns why. */
-  #addBad(name: string, index: number, plus: boolean, reply: Reply): boolean {
+  #addBad(name: string, place: number, plus: boolean, reply: Reply): boolean {
     const bytes = latin1Bytes(name);
-    const next = index + FIRST + 1;
+    const next = place + FIRST + 1;
     this.#attr.ino = BAD_INO;
     return plus
       ? reply.addDirentPlus(0, this.#attr, 0, 0, next, bytes, 0, bytes.length)
@@ -145,4 +142,16 @@ export class Listing {
     this.#union.lower.fill(node, this.#attr);
     return this.#attr.ino;
   }
+}
+
+/** Where the children from a place on begin. */
+function indexOf(children: readonly Child[], place: number): number {
+  let low = 0;
+  let high = children.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (children[middle].place < place) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -6,6 +6,7 @@ import * as format from '../../core/overlay/format.js';
 import { ROOT, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import { Folder, Inode, InodeTable } from './inodes.js';
 import type { Lower, LowerNode } from './lower.js';
+import { Places } from './places.js';
 import { NO_MARKS, type Upper } from './upper.js';
 
 /** Inode numbers of files that only upper has lie this much above the largest of the lower. */
@@ -19,6 +20,8 @@ export interface Child {
   readonly name: string;
   /** As the lower says it, when it is not an inode of its own; undefined for one that cannot be looked at. */
   readonly node: Inode | LowerNode | undefined;
+  /** A number that grows along the listing: the lower's index, or one behind all of those. */
+  readonly place: number;
 }
 
 /** Upper over lower: which file a name leads to, and what is known of it. Changes are made by others. */
@@ -274,20 +277,39 @@ export class Union {
     return count;
   }
 
-  /** All names of a folder that has something in upper, `.` and `..` left out. */
+  /**
+   * All names of a folder that may have something in upper, `.` and `..` left out, by their places. The kernel keeps what
+   * a listing said, and goes on with it in another one: a name has the same place in all listings.
+   */
   children(folder: Folder): Child[] {
+    if (folder.removed) return [];
+    /** undefined: a whiteout. */
+    const above = new Map<string, { node: Inode | undefined } | undefined>();
+    for (const { name, isWhiteout } of folder.upper ? this.upper.list(folder) : []) {
+      const stat = isWhiteout ? undefined : this.upper.entry(folder, name);
+      if (stat !== undefined) above.set(name, { node: this.#tryAdopt(folder, name, stat) });
+      else if (isWhiteout) above.set(name, undefined);
+    }
     const children: Child[] = [];
-    const hidden = new Set<string>();
-    if (folder.removed) return children;
-    if (folder.upper) {
-      for (const entry of this.upper.list(folder)) {
-        hidden.add(entry.name);
-        if (entry.isWhiteout) continue;
-        const stat = this.upper.entry(folder, entry.name);
-        if (stat !== undefined) children.push({ name: entry.name, node: this.#tryAdopt(folder, entry.name, stat) });
+    const count = folder.lower === 0 ? 0 : this.lower.childCount(folder.lower);
+    for (let place = 0; place < count; place++) {
+      const name = this.lower.childName(folder.lower, place);
+      if (above.has(name)) {
+        const entry = above.get(name);
+        if (entry !== undefined) children.push({ name, node: entry.node, place });
+        above.delete(name);
+      } else {
+        const node = this.lower.childNode(folder.lower, place);
+        children.push({ name, node: this.table.get(node) ?? node, place });
       }
     }
-    for (const child of this.childrenBelow(folder)) if (!hidden.has(child.name)) children.push(child);
+    const added: Child[] = [];
+    for (const [name, place] of (folder.places ??= new Places()).update([...above.keys()])) {
+      const entry = above.get(name);
+      if (entry !== undefined) added.push({ name, node: entry.node, place: count + place });
+    }
+    added.sort((one, other) => one.place - other.place);
+    for (const child of added) children.push(child);
     return children;
   }
 
@@ -299,15 +321,6 @@ export class Union {
       if (error instanceof ErrnoError) return undefined;
       throw error;
     }
-  }
-
-  /** All names that the lower has in a folder, hidden or not, in its order. */
-  childrenBelow(folder: Folder): Child[] {
-    const count = folder.lower === 0 ? 0 : this.lower.childCount(folder.lower);
-    return Array.from({ length: count }, (_, i) => {
-      const node = this.lower.childNode(folder.lower, i);
-      return { name: this.lower.childName(folder.lower, i), node: this.table.get(node) ?? node };
-    });
   }
 
   /** Whether a folder shows nothing. */
