@@ -1,12 +1,14 @@
 /** `layerfs push` to, and `layerfs tags` of, real registries on loopback. */
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { openStore, Registry, type PushResult } from 'layerfs';
+import { checkStore, openStore, Registry, type PushResult } from 'layerfs';
 import { imageOf, layoutOf, tarOf } from '../../packages/layerfs/dist/store/small-images.test-support.js';
 import { run } from '../images/oci.js';
-import { layerfs, layerfsOk } from '../support/cli.js';
+import { CLI, layerfs, layerfsOk } from '../support/cli.js';
 import { missing, need } from '../support/needs.js';
 import { FaultProxy, makeCertificate, putImage, TestRegistry, USER } from '../support/registry.js';
 import { scratchFolder } from '../support/scratch.js';
@@ -84,6 +86,65 @@ test('an image that was imported is sent; without its compressed blobs it is ano
   const other = join(work, 'other');
   await layerfsOk(['--root', other, 'pull', `${registry.host}/sent:2`]);
   expect(await layerfsOk(['--root', other, 'cat', `${registry.host}/sent:2`, '/etc/base'])).toBe('base\n');
+});
+
+test('a push that is killed is gone on with: the registry’s upload is known to the next one', async () => {
+  // Several chunks; content that does not compress.
+  const big = imageOf([tarOf({ path: 'file', data: randomBytes(40 << 20) })]);
+  await layerfsOk(['--root', root, 'import', layoutOf(join(work, 'in'), { latest: big }), '--name', 'big']);
+  const proxy = await FaultProxy.start(registry.host);
+  try {
+    const ref = `${proxy.host}/killed:1`;
+    let chunks = 0;
+    const sent: number[] = [];
+    let child: ChildProcess | undefined;
+    proxy.onRequest = ({ method, headers }) => {
+      if (method !== 'PATCH') return undefined;
+      sent.push(Number(headers['content-range']?.split('-')[0]));
+      // Between two chunks: docker-registry cannot go on with one of which it got a part.
+      if (++chunks === 3) {
+        child?.kill('SIGKILL');
+        return true;
+      }
+      return undefined;
+    };
+    child = spawn(process.execPath, [CLI, '--root', root, 'push', 'big', ref], { stdio: 'ignore' });
+    await once(child, 'exit');
+    expect(sent).toEqual([0, 8 << 20, 16 << 20]);
+    expect(readdirSync(join(root, 'ingest')).filter((name) => name.startsWith('upload-'))).toHaveLength(1);
+    const { problems } = await checkStore(root);
+    expect(problems.filter(({ path }) => path.includes('upload-'))).toEqual([]);
+    sent.length = 0;
+    expect(await push('big', ref)).toMatchObject({ digest: big.manifest.digest });
+    expect(sent[0]).toBe(16 << 20);
+    expect(readdirSync(join(root, 'ingest'))).toEqual([]);
+    expect(await digestAt(`${registry.host}/killed:1`)).toBe(big.manifest.digest);
+  } finally {
+    await proxy.stop();
+  }
+});
+
+test('a chunk of which a registry got a part: it is sent again, or all of it', async () => {
+  const big = imageOf([tarOf({ path: 'file', data: randomBytes(20 << 20) })]);
+  await layerfsOk(['--root', root, 'import', layoutOf(join(work, 'in'), { latest: big }), '--name', 'big']);
+  const proxy = await FaultProxy.start(registry.host);
+  try {
+    let cut = 0;
+    proxy.onRequest = ({ method, headers }, forward) => {
+      if (method !== 'PATCH' || headers['content-range']?.startsWith('8388608-') !== true || cut++ > 0)
+        return undefined;
+      forward(1 << 20);
+      return true;
+    };
+    expect(await push('big', `${proxy.host}/part:1`)).toMatchObject({ digest: big.manifest.digest, uploaded: 2 });
+    expect(cut).toBeGreaterThan(0);
+    expect(await digestAt(`${registry.host}/part:1`)).toBe(big.manifest.digest);
+    const other = join(work, 'other');
+    await layerfsOk(['--root', other, 'pull', `${registry.host}/part:1`]);
+    expect((await checkStore(other)).state).toBe('sound');
+  } finally {
+    await proxy.stop();
+  }
 });
 
 test('a push through a connection that breaks, and one that is not allowed', async (context) => {

@@ -195,6 +195,11 @@ export class FaultProxy {
   readonly host: string;
   /** Returns whether it has answered. */
   meddle: Meddling = () => false;
+  /**
+   * Told of each request. Where it returns true the request's body is not sent on, but for what it has sent itself with `forward`,
+   * after so many bytes of which the connection breaks.
+   */
+  onRequest: (request: IncomingMessage, forward: (most: number) => void) => boolean | undefined = () => undefined;
   /** Bytes of blobs' contents that were sent on. */
   bytes = 0;
   readonly #server: Server;
@@ -218,7 +223,17 @@ export class FaultProxy {
       };
       const outgoing = request(options, (upstream) => proxy?.pass(incoming, answer, upstream));
       outgoing.on('error', () => answer.destroy());
-      incoming.pipe(outgoing);
+      const forward = (most: number): void => {
+        let left = most;
+        incoming.on('data', (piece: Buffer) => {
+          if (left > 0) outgoing.write(piece.subarray(0, left));
+          left -= piece.length;
+          if (left > 0) return;
+          outgoing.destroy();
+          incoming.destroy();
+        });
+      };
+      if (proxy?.onRequest(incoming, forward) !== true) incoming.pipe(outgoing);
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     proxy = new FaultProxy(server);

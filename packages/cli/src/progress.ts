@@ -21,14 +21,19 @@ const INTERVAL = 100;
  */
 export class Progress {
   readonly #screen: Screen | undefined;
+  readonly #exists: string;
   readonly #bars = new Map<string, Bar>();
   readonly #ended = new Set<string>();
   #drawn = 0;
   #last = Number.NEGATIVE_INFINITY;
 
-  /** @param screen nothing is shown without one */
-  constructor(screen: Screen | undefined) {
+  /**
+   * @param screen nothing is shown without one
+   * @param exists what is said of a layer that was there
+   */
+  constructor(screen: Screen | undefined, exists = 'already in the store') {
     this.#screen = screen;
+    this.#exists = exists;
   }
 
   /** Sets how far something is. */
@@ -58,7 +63,8 @@ export class Progress {
     const number = `${String(event.index).padStart(String(event.of).length)}/${event.of}`;
     const label = `layer ${number} ${shortDigest(event.digest)}`.trimEnd();
     const key = `${event.index}/${event.digest}`;
-    if (event.state === 'exists') this.finish(key, label, 'already in the store');
+    if (event.state === 'exists') this.finish(key, label, this.#exists);
+    else if (event.state === 'mounted') this.finish(key, label, 'from another repository');
     else if (event.state === 'done') this.finish(key, label, `done, ${formatBytes(event.done)}`);
     else this.update(key, label, event.done, event.total ?? 0);
   }
@@ -87,7 +93,7 @@ export interface LayerProgress {
   readonly digest: string;
   readonly done: number;
   readonly total: number | undefined;
-  readonly state: 'waiting' | 'exists' | 'reading' | 'writing' | 'done';
+  readonly state: 'waiting' | 'exists' | 'mounted' | 'reading' | 'writing' | 'sending' | 'done';
 }
 
 /** The screen to draw on: none unless standard error is a terminal and nobody asked for silence. */

@@ -18,6 +18,7 @@ export {
   type CallOptions,
   type FetchedManifest,
   type RegistryOptions,
+  type UploadOptions,
 } from './registry/registry.js';
 export {
   formatRegistryReference,
@@ -41,7 +42,7 @@ export type {
   ImportResult,
 } from './store/import/progress.js';
 export type { PushOptions, PushResult } from './store/output/push.js';
-export type { Uploaded } from './registry/upload.js';
+export type { Uploaded, UploadMemory } from './registry/upload/upload.js';
 export type { PullOptions, PullResult } from './store/import/pull.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
 export type { DropResult, RemoveOptions, RemoveResult } from './store/image/remove.js';

@@ -14,7 +14,8 @@ import { Fault, settled } from './fault.js';
 import { endpointsOf, HOST_FOLDERS } from './hosts/endpoints.js';
 import { readLimited } from './http/limited.js';
 import type { HttpAnswer, TlsSettings } from './http/transport.js';
-import { putManifest, uploadBlob, type Uploaded } from './upload.js';
+import { putManifest } from './upload/manifest.js';
+import { CHUNK, uploadBlob, type Uploaded, type UploadMemory } from './upload/upload.js';
 
 /** Options of a {@link Registry}. */
 export interface RegistryOptions {
@@ -53,6 +54,18 @@ export interface BlobOptions extends CallOptions {
   readonly verify?: boolean;
   /** Told of each piece that came over the network, in bytes. */
   readonly onFetched?: (bytes: number) => void;
+}
+
+/** Options of {@link Registry.uploadBlob}. */
+export interface UploadOptions extends CallOptions {
+  /** A repository of the same registry that has it. */
+  readonly from?: string | undefined;
+  /** Bytes of a chunk; 8 MiB by default. A server may want longer ones. */
+  readonly chunk?: number;
+  /** Lets a later process go on with it. */
+  readonly memory?: UploadMemory | undefined;
+  /** Told how many bytes the registry has got. */
+  readonly onProgress?: (done: number) => void;
 }
 
 const ACCEPT = [
@@ -169,18 +182,23 @@ export class Registry {
   }
 
   /**
-   * Makes sure that a repository has a blob: nothing is sent where it has, or can take it from another repository.
-   * @param content its bytes; called again when it is tried again
+   * Makes sure that a repository has a blob: nothing is sent where it has, or can take it from another repository. A large one
+   * is sent in chunks, and gone on with where a connection breaks, or where an earlier process was interrupted.
+   * @param content its bytes from an offset on; called again when it is tried again
    */
   async uploadBlob(
     ref: string | RegistryReference,
     { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-    content: () => AsyncIterable<Uint8Array>,
-    options: CallOptions & { readonly from?: string | undefined } = {},
+    content: (offset: number) => AsyncIterable<Uint8Array>,
+    options: UploadOptions = {},
   ): Promise<Uploaded> {
-    const reference = typeof ref === 'string' ? parseRegistryReference(ref) : ref;
-    const upload = { repository: reference.repository, digest, size, content, from: options.from };
-    return this.#trying(options.signal, () => uploadBlob((ask) => this.ask(reference, ask, options.signal), upload));
+    const { repository, ...reference } = typeof ref === 'string' ? parseRegistryReference(ref) : ref;
+    const { from, memory, onProgress, signal, chunk = CHUNK } = options;
+    return uploadBlob(
+      (ask) => this.ask({ ...reference, repository }, ask, signal),
+      { repository, digest, size, content, from, chunk, memory, onProgress },
+      { retry: this.#retry, signal },
+    );
   }
 
   /** Puts a manifest or index, whose blobs the repository must have, under the reference's tag, or else its digest. */

@@ -1,7 +1,8 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LOCK, tryFlock } from '@layerfs/linux';
 import { LayerfsError } from '../core/error.js';
+import { isErrno } from './errors.js';
 
 /** A lock on a file, shared between processes; freed by the kernel when its holder dies. */
 export interface FileLock {
@@ -37,6 +38,16 @@ export function tryLockFile(path: string, mode: 'shared' | 'exclusive'): FileLoc
   if (tryFlock(fd, mode === 'shared' ? LOCK.SH : LOCK.EX)) return held(fd);
   closeSync(fd);
   return undefined;
+}
+
+/** Whether an open file still has its path: whoever held its lock before may have removed it, and another one made it anew. */
+export function isAt(fd: number, path: string): boolean {
+  try {
+    return fstatSync(fd).ino === statSync(path).ino;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 function held(fd: number): FileLock {

@@ -1,6 +1,7 @@
 import { interruption, withStore } from '../../context.js';
 import { formatBytes, plural, shortDigest } from '../../format.js';
 import { print, printJson } from '../../output.js';
+import { Progress, progressScreen } from '../../progress.js';
 import { registryOf, type RegistryOptions } from './options.js';
 
 /** `layerfs push IMAGE [REF]` */
@@ -11,9 +12,17 @@ export async function run(
 ): Promise<void> {
   const signal = interruption();
   const registry = registryOf(options);
+  const progress = new Progress(progressScreen(options), 'already there');
   try {
     await withStore(options, async (store) => {
-      const result = await store.push(image, { registry, signal, ...(ref === undefined ? {} : { to: ref }) });
+      const result = await store
+        .push(image, {
+          registry,
+          onProgress: (event) => progress.layer(event),
+          signal,
+          ...(ref === undefined ? {} : { to: ref }),
+        })
+        .finally(() => progress.clear());
       if (options.json === true) return printJson(result);
       if (options.quiet === true) return print(result.digest);
       const { uploaded, mounted, existing, bytes } = result;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { LOCK, tryFlock } from '@layerfs/linux';
 import { isErrno } from '../errors.js';
 import { DOWNLOAD } from '../import/download.js';
+import { UPLOAD } from '../output/kept-upload.js';
 import { FORMAT_VERSION } from '../format/version.js';
 import { checkFile, OPEN_FILE, PRIVATE_FOLDER } from './file-claims.js';
 import type { Records } from './metadata.js';
@@ -83,7 +84,7 @@ export function compareIngest({ paths }: Pick<CheckState, 'paths'>): Finding[] {
     const isLock = name.startsWith('layer-') && HEX.test(name.slice(6));
     if (name.startsWith('meta-')) {
       findings.push({ kind: 'leftover', path, expected: 'a process that makes it', found: 'perhaps none' });
-    } else if (DOWNLOAD.test(name)) {
+    } else if (DOWNLOAD.test(name) || UPLOAD.test(name)) {
       // To be gone on with.
       continue;
     } else if (!isSession && !isLock) findings.push(foreign(path));

@@ -6,6 +6,7 @@ import type { DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
 import { DOWNLOAD } from '../import/download.js';
+import { UPLOAD } from '../output/kept-upload.js';
 import { tryLockFile } from '../locks.js';
 import type { StorePaths } from '../paths.js';
 import { publishFolder } from '../publish.js';
@@ -13,8 +14,8 @@ import { readSessions, removeSession } from '../session.js';
 import { hasTrash, trashedLayer, trashedLayers, trashRemoved } from './trash.js';
 
 const HEX = /^[0-9a-f]{64}$/;
-/** So long after the last byte a download is waited for to be gone on with. */
-const DOWNLOAD_DAYS = 7;
+/** So long after the last byte a download or upload is waited for to be gone on with. */
+const KEPT_DAYS = 7;
 
 /**
  * Removes what importers that died left behind: their sessions, and what they had moved into place without getting as far
@@ -65,7 +66,7 @@ export function sweepLocked(context: StoreContext): void {
   }
   for (const name of readdirSync(paths.ingest)) {
     if (name.startsWith('layer-')) removeUnlocked(join(paths.ingest, name));
-    if (DOWNLOAD.test(name) && isOlder(join(paths.ingest, name), DOWNLOAD_DAYS))
+    if ((DOWNLOAD.test(name) || UPLOAD.test(name)) && isOlder(join(paths.ingest, name), KEPT_DAYS))
       removeUnlocked(join(paths.ingest, name));
     // Whoever makes a store's first records has the store's lock.
     if (name.startsWith('meta-')) rmSync(join(paths.ingest, name), { recursive: true, force: true });

@@ -1,8 +1,8 @@
-import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { LOCK, tryFlock } from '@layerfs/linux';
 import { digestHex, type Digest } from '../../core/digest.js';
-import { isErrno } from '../errors.js';
+import { isAt } from '../locks.js';
 import { ALIGNMENT } from './direct-file.js';
 
 /** Files of downloads in the ingest folder. */
@@ -57,14 +57,5 @@ export class Download {
   release(): void {
     if (this.#open) closeSync(this.#fd);
     this.#open = false;
-  }
-}
-
-function isAt(fd: number, path: string): boolean {
-  try {
-    return fstatSync(fd).ino === statSync(path).ino;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
-    throw error;
   }
 }
