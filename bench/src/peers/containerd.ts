@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { run } from './programs.js';
-import { onRelease } from './release.js';
+import { run } from '../harness/programs.js';
+import { onRelease } from '../harness/release.js';
 
 /** A containerd of our own. */
 export interface Containerd {

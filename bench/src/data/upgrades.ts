@@ -1,8 +1,8 @@
 /** Upgrades of packages of a Debian root, as this machine's apt offers them. */
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { TOP, has, run } from '../programs.js';
-import { onRelease } from '../release.js';
+import { TOP, has, run } from '../harness/programs.js';
+import { onRelease } from '../harness/release.js';
 
 const CACHE = join(TOP, 'node_modules/.cache/layerfs-bench/packages');
 const ARCHIVES = ['-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=20'];

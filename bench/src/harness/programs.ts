@@ -4,12 +4,17 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The repository. */
-export const TOP = fileURLToPath(new URL('../..', import.meta.url));
+export const TOP = fileURLToPath(new URL('../../..', import.meta.url));
 /** The command under test. */
 export const LAYERFS = join(TOP, 'node_modules/.bin/layerfs');
 
 /** Debian packages of the peers. */
-const PACKAGES: Readonly<Record<string, string>> = { ctr: 'containerd', 'mkfs.ext4': 'e2fsprogs' };
+const PACKAGES: Readonly<Record<string, string>> = {
+  ctr: 'containerd',
+  'mkfs.ext4': 'e2fsprogs',
+  unionfs: 'unionfs-fuse',
+  cc: 'gcc libc6-dev',
+};
 
 /** Whether a program is on the PATH. */
 export function has(program: string): boolean {

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readFileSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { AT_FDCWD, makedev, mknodat, setXattr } from '@layerfs/linux';
-import { TOP, run } from './programs.js';
+import { TOP, run } from '../harness/programs.js';
 
 /** A test image's path, built first when it is not in the cache. */
 export function testImage(name: string, variant = 'oci-gzip'): string {

@@ -2,10 +2,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Area } from '../area.js';
-import { layerBlobs, testImage } from '../image.js';
-import { run } from '../programs.js';
-import { turn } from '../release.js';
+import type { Area } from '../harness/area.js';
+import { layerBlobs, testImage } from './images.js';
+import { run } from '../harness/programs.js';
+import { turn } from '../harness/release.js';
 import { LayoutWriter } from './layout.js';
 import { applyUpgrade, downloadUpgrades, upgradesOf } from './upgrades.js';
 

@@ -1,0 +1,11 @@
+import type { Benchmark } from './harness/bench.js';
+import { disk } from './work/disk.js';
+import { importing } from './work/import.js';
+import { micro } from './work/micro.js';
+import { reading } from './work/read.js';
+import { scale } from './work/scale.js';
+import { using } from './work/use.js';
+import { writing } from './work/write.js';
+
+/** All there are, in the order in which they run. */
+export const BENCHMARKS: readonly Benchmark[] = [micro, importing, reading, writing, using, scale, disk];

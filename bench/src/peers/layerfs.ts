@@ -1,0 +1,30 @@
+/** Our own ways to mount. */
+import { LAYERFS, run } from '../harness/programs.js';
+import type { Peer } from './peer.js';
+
+function ours(name: string, options: readonly string[]): Peer {
+  const mount = (root: string, image: string, mountpoint: string, ...more: string[]): number | undefined => {
+    const words = ['--root', root, 'mount', image, mountpoint, '--json', ...options, ...more];
+    const info = JSON.parse(run(LAYERFS, ...words)) as { pid: number; kernel?: unknown };
+    return info.kernel === undefined ? info.pid : undefined;
+  };
+  return {
+    name,
+    kind: 'ours',
+    mount: ({ store, image }, mountpoint) => mount(store, image, mountpoint),
+    mountWritable: ({ store, image }, mountpoint) => mount(store, image, mountpoint, '--rw'),
+    unmount: ({ store }, mountpoint) => void run(LAYERFS, '--root', store, 'unmount', mountpoint),
+  };
+}
+
+/** By FUSE, our own protocol loop. */
+export const layerfs = ours('layerfs FUSE', []);
+
+/** By the kernel alone: EROFS and overlayfs. Root only. */
+export const layerfsKernel = ours('layerfs kernel', ['--mount-mode', 'kernel']);
+
+/** By FUSE through libfuse; undefined where this layerfs has no such transport. */
+export function fuseNative(): Peer | undefined {
+  if (!run(LAYERFS, 'mount', '--help').includes('--transport')) return undefined;
+  return ours('layerfs fuse-native', ['--transport', 'fuse-native']);
+}
