@@ -41,6 +41,8 @@ export { isOpenElsewhere } from './lease.js';
 export { loopDevice, type LoopDevice } from './loop-device.js';
 export { mountDetached } from './filesystem-context.js';
 export { alignedBuffer, MADV, madvise, mapFile, type MappedFile } from './memory.js';
+export { getProject, getProjectQuota, setProject, setProjectLimit, type ProjectQuota } from './quota.js';
+export { withUserNamespace, type IdRun } from './user-namespace.js';
 export { eventLoopFd } from './event-loop.js';
 export { POLL, PollSet, eventfd } from './poll.js';
 export { receiveFd, sendDatagram, sendFd, socketpair } from './socket.js';
@@ -49,6 +51,7 @@ export {
   MOUNT_ATTR,
   MS,
   mount,
+  mountMapped,
   mountSetattr,
   moveMount,
   openReadOnlyClone,

@@ -52,6 +52,7 @@ const MOVE_MOUNT_F_EMPTY_PATH = 4;
 export const MOUNT_ATTR = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, NOATIME: 0x10 } as const;
 /** All bits of {@link MOUNT_ATTR} that say how access times are kept: to be cleared when one is set. */
 const MOUNT_ATTR_ATIME_MASK = 0x70;
+const MOUNT_ATTR_IDMAP = 0x100000n;
 
 /** open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount that `path` lies on, rooted at `path`. */
 export function openTreeClone(path: Path): number {
@@ -64,6 +65,13 @@ export function mountSetattr(fd: number, set: number, clear = 0): void {
   const empty = new Uint8Array(1);
   const bytes = new Uint8Array(attributes.buffer);
   check(mountSetattrFunction(fd, empty, AT_EMPTY_PATH, bytes, bytes.length), 'mount_setattr');
+}
+
+/** mount_setattr(2) with MOUNT_ATTR_IDMAP: shows owners below a detached mount as the user namespace has them (Linux 5.12). */
+export function mountMapped(fd: number, userNamespace: number): void {
+  const attributes = new BigUint64Array([MOUNT_ATTR_IDMAP, 0n, 0n, BigInt(userNamespace)]);
+  const bytes = new Uint8Array(attributes.buffer);
+  check(mountSetattrFunction(fd, new Uint8Array(1), AT_EMPTY_PATH, bytes, bytes.length), 'mount_setattr');
 }
 
 /** move_mount(2): attaches the detached mount behind `fd` at `target`. */
