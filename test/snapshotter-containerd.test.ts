@@ -1,5 +1,5 @@
 /** Real containers on our snapshotter, run by a containerd of the test's own. */
-import { createReadStream, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, createReadStream, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
 import { compareFolders, report, type Excuse } from './compare/compare.js';
@@ -176,6 +176,26 @@ describe.skipIf(reason !== undefined)('containerd', () => {
       await ctr('container', 'rm', '--keep-snapshot', 'changed');
       await ctr('snapshot', ...SNAPSHOTTER, 'rm', 'committed-by-hand');
     }
+  });
+
+  test('a container in a user namespace has files of its own ids', { timeout: 5 * MINUTES }, async (context) => {
+    await needDebian(context);
+    // The root of the container is nobody outside, and has to get to its files.
+    chmodSync(folder, 0o711);
+    const maps = ['--uidmap', '0:100000:65536', '--gidmap', '0:200000:65536', '--remap-labels'];
+    const said = await container(
+      'other-ids',
+      'cat /proc/self/uid_map; stat -c "%u %g" / /etc/passwd; touch /etc/new; chown 33:42 /etc/new; rm /etc/passwd; stat -c "%u %g" /etc/new',
+      ...maps,
+    );
+    expect(said.split('\n').map((line) => line.trim().replaceAll(/ +/g, ' '))).toEqual([
+      '0 100000 65536',
+      '0 0',
+      '0 0',
+      '33 42',
+      '',
+    ]);
+    await onlyLayersAreLeft();
   });
 
   test('many containers at once, on the same image', { timeout: 10 * MINUTES }, async (context) => {

@@ -5,6 +5,8 @@ import { Layout } from './folders/layout.js';
 import { diskUsage } from './folders/usage.js';
 import type { Bases } from './lowers/bases.js';
 import { infoOf, now, updated } from './info.js';
+import { hostRoot, idMapsOf, type IdMaps } from './labels/id-maps.js';
+import { Quotas, maxSizeOf } from './labels/quota.js';
 import { Lowers, type Given } from './lowers/lowers.js';
 import { MountedFolders } from './lowers/mounted.js';
 import { SnapshotLeases, leaseLabel } from './seal/leases.js';
@@ -38,6 +40,7 @@ export class FolderSnapshotter implements Snapshotter {
   readonly #lock: number;
   readonly #onProblem: (error: unknown) => void;
   readonly #lowers: Lowers;
+  readonly #quotas: Quotas;
   readonly #store: Store | undefined;
   readonly #leases: SnapshotLeases | undefined;
   /** Leases of the store and records agree. */
@@ -55,6 +58,7 @@ export class FolderSnapshotter implements Snapshotter {
     this.#lock = lock;
     this.#onProblem = onProblem ?? (() => undefined);
     this.#lowers = new Lowers(layout, bases);
+    this.#quotas = new Quotas(layout.snapshots);
     this.#records = new Records(layout.meta);
     if (store === undefined && this.#records.all().some(({ stack }) => stack !== undefined)) {
       void this.#records.close();
@@ -166,7 +170,7 @@ export class FolderSnapshotter implements Snapshotter {
     name: string,
     parent: string | undefined,
     labels: Labels,
-    state: Pick<SnapshotRecord, 'kind' | 'given' | 'stack' | 'lease' | 'usage'>,
+    state: Pick<SnapshotRecord, 'kind' | 'given' | 'stack' | 'lease' | 'usage' | 'project'>,
   ): SnapshotRecord {
     const above = this.#parent(parent, writer);
     if (writer.get(name) !== undefined) throw taken(name);
@@ -202,7 +206,7 @@ export class FolderSnapshotter implements Snapshotter {
   #sweep(): void {
     const known = new Set(this.#records.all().map(({ id }) => id));
     for (const id of this.#layout.placed()) if (!known.has(id)) this.#layout.unplace(id);
-    for (const staged of this.#layout.staged()) this.#discard(staged);
+    for (const staged of this.#layout.staged()) this.#discard(staged, this.#abandoned(staged));
     this.#release(this.#lowers.sweep());
   }
 
@@ -227,9 +231,24 @@ export class FolderSnapshotter implements Snapshotter {
     }, IDLE_MS).unref();
   }
 
-  #discard(staged: string | undefined): void {
+  /** @param project what its limit goes with */
+  #discard(staged: string | undefined, project?: number): void {
     if (staged === undefined) return;
-    this.#behind(() => this.#layout.discard(staged));
+    this.#behind(async () => {
+      await this.#layout.discard(staged);
+      if (project !== undefined) this.#quotas.lift(project);
+    });
+  }
+
+  #hasProject(project: number): boolean {
+    return this.#records.all().some((record) => record.project === project);
+  }
+
+  /** The project of what a crash left half made, before anybody else could write to it. */
+  #abandoned(staged: string): number | undefined {
+    if (!MADE.test(staged)) return undefined;
+    const project = this.#quotas.projectOf(staged);
+    return project === undefined || this.#hasProject(project) ? undefined : project;
   }
 
   /** Does something in the background. */
@@ -312,23 +331,28 @@ export class FolderSnapshotter implements Snapshotter {
     if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
     checkKey(key, 'key');
     checkLabels(labels);
+    const maps = idMapsOf(labels);
+    const maxSize = kind === 'active' ? maxSizeOf(labels) : undefined;
     // Before anything is made.
     this.#parent(parentName, this.#records);
     if (this.#records.get(key) !== undefined) throw taken(key);
     if (kind === 'active' && (await this.#offer(key, parentName, labels))) throw taken(labels[REMOTE] ?? '');
-    const given = await this.#ready(parentName);
+    const given = await this.#ready(parentName, maps);
     if (this.#records.get(key) !== undefined) throw taken(key);
-    const staged = this.#layout.stage(this.#lowers.root(given), kind === 'active');
+    const staged = this.#layout.stage(this.#lowers.root(given) ?? (maps && hostRoot(maps)), kind === 'active');
+    let project: number | undefined;
     let record: SnapshotRecord;
     try {
+      if (maxSize !== undefined) project = this.#quotas.limit(staged, maxSize, (id) => this.#hasProject(id));
       record = this.#records.transaction((writer) => {
-        const made = this.#add(writer, key, parentName, labels, { kind, given });
+        const limited = project === undefined ? {} : { project };
+        const made = this.#add(writer, key, parentName, labels, { kind, given, ...limited });
         // Within: what has a record has its folders. A crash before the commit leaves folders without a record.
         this.#layout.place(staged, made.id);
         return made;
       });
     } catch (error) {
-      this.#discard(staged);
+      this.#discard(staged, project);
       throw error;
     }
     this.#lowers.count(record);
@@ -336,9 +360,9 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   /** What a new snapshot on a parent stands on, ready to be mounted: nothing happens between this and what follows. */
-  async #ready(parent: string | undefined): Promise<Given> {
+  async #ready(parent: string | undefined, maps: IdMaps | undefined): Promise<Given> {
     for (;;) {
-      const given = this.#lowers.plan(this.#parent(parent, this.#records), (name) => this.#get(name));
+      const given = this.#lowers.plan(this.#parent(parent, this.#records), (name) => this.#get(name), maps);
       if (this.#lowers.isReady(given)) return given;
       await this.#lowers.ensure(given);
       this.#open();
@@ -391,8 +415,8 @@ export class FolderSnapshotter implements Snapshotter {
       writer.remove(key);
       return record;
     });
-    this.#discard(this.#layout.unplace(record.id));
-    const { lease } = record;
+    const { lease, project } = record;
+    this.#discard(this.#layout.unplace(record.id), project);
     if (lease !== undefined) this.#behind(async () => this.#leases?.release(lease));
     this.#release(this.#lowers.forget(record, true));
   }
@@ -427,6 +451,7 @@ export class FolderSnapshotter implements Snapshotter {
 const IDLE_MS = 10_000;
 
 const REMOVED = /\/removed-[^/]*$/;
+const MADE = /\/new-[^/]*$/;
 
 function taken(key: string): LayerfsError {
   return new LayerfsError('already-exists', `There is a snapshot ${shown(key)} already`);

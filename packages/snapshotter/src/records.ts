@@ -27,6 +27,8 @@ export interface SnapshotRecord {
   readonly stack?: Stack;
   /** With a stack: ID of the store's lease on its layers. */
   readonly lease?: string;
+  /** The project of its filesystem that limits what it may hold. */
+  readonly project?: number;
 }
 
 /** Changes within one transaction: all of them are on disk afterwards, or none. */

@@ -7,6 +7,11 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /**
  * The folders of a snapshotter:
  *
@@ -41,19 +46,22 @@ export class Layout {
 
   /**
    * Makes the folders of a snapshot under a name that nothing else has.
-   * @param above a folder whose owner and mode the new root gets: in an overlay the top one's count
+   * @param above a folder whose owner and mode the new root gets: in an overlay the top one's count; or just an owner
    * @returns for {@link place} or {@link discard}
    */
-  stage(above: string | undefined, writable: boolean): string {
+  stage(above: string | Owner | undefined, writable: boolean): string {
     const staged = join(this.staging, `new-${randomBytes(8).toString('hex')}`);
     mkdirSync(staged, { mode: 0o700 });
     const fs = join(staged, 'fs');
     mkdirSync(fs, { mode: 0o755 });
-    if (above !== undefined) {
+    if (typeof above === 'string') {
       const { uid, gid, mode } = statSync(above);
       chownSync(fs, uid, gid);
       chmodSync(fs, mode & 0o7777);
-    } else chmodSync(fs, 0o755);
+    } else {
+      if (above !== undefined) chownSync(fs, above.uid, above.gid);
+      chmodSync(fs, 0o755);
+    }
     if (writable) mkdirSync(join(staged, 'work'), { mode: 0o711 });
     return staged;
   }

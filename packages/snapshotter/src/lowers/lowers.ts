@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { IdMaps } from '../labels/id-maps.js';
 import type { Layout } from '../folders/layout.js';
 import type { SnapshotRecord } from '../records.js';
 import type { Mount } from '../snapshotter.js';
 import { Bases, nameOf, type Base } from './bases.js';
+import { MappedMounts } from './mapped.js';
 import { LONGEST_LOWERDIR, planMounts } from './mounts.js';
 
 /** What an active snapshot or a view stands on. It is kept, so that its mounts never change. */
@@ -11,12 +14,18 @@ export interface Given {
   readonly folders: readonly string[];
   /** Below those. */
   readonly base?: Base;
+  /** Whose ids files belong to. */
+  readonly maps?: IdMaps;
 }
+
+/** What the folders of all snapshots are called among idmapped mounts. */
+const ALL_FOLDERS = 's';
 
 /** What snapshots stand on, and who needs what of it. */
 export class Lowers {
   readonly #layout: Layout;
   readonly #bases: Bases | undefined;
+  readonly #mapped: MappedMounts;
   readonly #overlayOptions: readonly string[];
   /** By ID of a snapshot: how many were given its folder. */
   readonly #folders = new Map<string, number>();
@@ -24,6 +33,8 @@ export class Lowers {
   readonly #chains = new Map<string, number>();
   /** By name of a chain: how many were given it. */
   readonly #given = new Map<string, number>();
+  /** By name of an idmapped mount: how many were given it. */
+  readonly #maps = new Map<string, number>();
   /** IDs of snapshots that are layers of the store by now, and may have a folder left. */
   readonly #sealed = new Set<string>();
 
@@ -31,57 +42,90 @@ export class Lowers {
   constructor(layout: Layout, bases: Bases | undefined) {
     this.#layout = layout;
     this.#bases = bases;
+    this.#mapped = new MappedMounts(join(layout.root, 'mapped'));
     // With an index, an upper could not be mounted again over lowers that were moved or copied.
     this.#overlayOptions = existsSync('/sys/module/overlay/parameters/index') ? ['index=off'] : [];
   }
 
   /** What a new snapshot on a parent stands on. */
-  plan(parent: SnapshotRecord | undefined, get: (name: string) => SnapshotRecord): Given {
+  plan(parent: SnapshotRecord | undefined, get: (name: string) => SnapshotRecord, maps?: IdMaps): Given {
     const folders: string[] = [];
+    const owners = maps === undefined ? {} : { maps };
     for (let above = parent; above !== undefined;) {
       if (above.stack !== undefined && this.#bases !== undefined) {
         const base = this.#bases.of(above.stack);
-        const { length } = this.#lowerdir({ folders, base });
-        return { folders, base: length <= LONGEST_LOWERDIR ? base : this.#bases.of(above.stack, true) };
+        const { length } = this.#lowerdir({ folders, base, ...owners });
+        const shown = length <= LONGEST_LOWERDIR ? base : this.#bases.of(above.stack, true);
+        return { folders, base: shown, ...owners };
       }
       folders.push(above.id);
       above = above.parent === undefined ? undefined : get(above.parent);
     }
-    return { folders };
+    return { folders, ...owners };
   }
 
-  #lowerdir({ folders, base }: Given): string {
-    const paths = folders.map((id) => this.#layout.fs(id));
-    return [...paths, ...(base === undefined ? [] : [this.#bases?.path(base), this.#bases?.objects(base)])].join(':');
+  #lowerdir(given: Given): string {
+    const { base } = given;
+    return [
+      ...this.#folderPaths(given),
+      ...(base === undefined ? [] : [this.#basePath(given), this.#bases?.objects(base)]),
+    ].join(':');
+  }
+
+  #folderPaths({ folders, maps }: Given): string[] {
+    if (maps === undefined) return folders.map((id) => this.#layout.fs(id));
+    const all = this.#mapped.path(maps, ALL_FOLDERS);
+    return folders.map((id) => join(all, id, 'fs'));
+  }
+
+  #basePath({ base, maps }: Given): string | undefined {
+    if (base === undefined || this.#bases === undefined) return undefined;
+    return maps === undefined ? this.#bases.path(base) : this.#mapped.path(maps, nameOf(base.chainID));
+  }
+
+  /** The idmapped mounts that it stands on, and what they show. */
+  #mappedOf({ folders, base, maps }: Given): (readonly [maps: IdMaps, name: string, source: string])[] {
+    if (maps === undefined) return [];
+    return [
+      ...(folders.length === 0 ? [] : [[maps, ALL_FOLDERS, this.#layout.snapshots] as const]),
+      ...(base === undefined || this.#bases === undefined
+        ? []
+        : [[maps, nameOf(base.chainID), this.#bases.path(base)] as const]),
+    ];
   }
 
   /** Whether it can be mounted at this moment. */
-  isReady({ base }: Given): boolean {
-    return base === undefined || this.#bases === undefined || this.#bases.isReady(base);
+  isReady(given: Given): boolean {
+    const { base } = given;
+    if (base !== undefined && this.#bases?.isReady(base) === false) return false;
+    return this.#mappedOf(given).every((mapped) => this.#mapped.isReady(...mapped));
   }
 
   /** Makes that it can be mounted. @returns false when there must be another plan */
-  async ensure({ base }: Given): Promise<boolean> {
-    return base === undefined || this.#bases === undefined || (await this.#bases.ensure(base));
+  async ensure(given: Given): Promise<boolean> {
+    const { base } = given;
+    if (base !== undefined && this.#bases !== undefined && !(await this.#bases.ensure(base))) return false;
+    for (const mapped of this.#mappedOf(given)) this.#mapped.ensure(...mapped);
+    return true;
   }
 
   /** The folder whose attributes the root of what stands on it gets; undefined: on nothing. */
-  root({ folders: [first], base }: Given): string | undefined {
-    if (first !== undefined) return this.#layout.fs(first);
-    return base === undefined ? undefined : this.#bases?.path(base);
+  root(given: Given): string | undefined {
+    return this.#folderPaths(given)[0] ?? this.#basePath(given);
   }
 
   /** The mounts of a snapshot. */
   mounts({ id, kind }: SnapshotRecord, given: Given): readonly Mount[] {
     const { base } = given;
+    const basePath = this.#basePath(given);
     const objects = base === undefined ? undefined : this.#bases?.objects(base);
     return planMounts(
       {
         kind: kind === 'view' ? 'view' : 'active',
         fs: this.#layout.fs(id),
         work: this.#layout.work(id),
-        folders: given.folders.map((folder) => this.#layout.fs(folder)),
-        ...(base === undefined || this.#bases === undefined ? {} : { base: this.#bases.path(base) }),
+        folders: this.#folderPaths(given),
+        ...(basePath === undefined ? {} : { base: basePath }),
         ...(objects === undefined ? {} : { objects }),
       },
       this.#overlayOptions,
@@ -94,6 +138,11 @@ export class Lowers {
     for (const folder of given?.folders ?? []) add(this.#folders, folder, 1);
     for (const each of [stack, given?.base]) if (each !== undefined) add(this.#chains, nameOf(each.chainID), 1);
     if (given?.base !== undefined) add(this.#given, nameOf(given.base.chainID), 1);
+    for (const name of this.#mappedNames(given)) add(this.#maps, name, 1);
+  }
+
+  #mappedNames(given: Given | undefined): string[] {
+    return given === undefined ? [] : this.#mappedOf(given).map(([maps, name]) => this.#mapped.nameOf(maps, name));
   }
 
   /**
@@ -106,6 +155,10 @@ export class Lowers {
     const chains = [stack, given?.base].flatMap((each) => (each === undefined ? [] : [nameOf(each.chainID)]));
     for (const chain of chains) add(this.#chains, chain, -1);
     if (given?.base !== undefined) add(this.#given, nameOf(given.base.chainID), -1);
+    for (const name of this.#mappedNames(given)) {
+      add(this.#maps, name, -1);
+      if (!this.#maps.has(name)) this.#mapped.release(name);
+    }
     return {
       ids: [id, ...(given?.folders ?? [])].filter((each) => this.#sealed.has(each) && !this.#folders.has(each)),
       paths: chains.flatMap((chain) => (this.#chains.has(chain) ? [] : (this.#bases?.release(chain) ?? []))),
@@ -124,6 +177,7 @@ export class Lowers {
 
   /** As {@link forget}, of all that is there and nobody counted. */
   sweep(): { ids: string[]; paths: string[] } {
+    for (const name of this.#mapped.all()) if (!this.#maps.has(name)) this.#mapped.release(name);
     const chains = [...(this.#bases?.all() ?? [])].filter((chain) => !this.#chains.has(chain));
     return {
       ids: [...this.#sealed].filter((id) => !this.#folders.has(id)),

@@ -17,6 +17,9 @@ function allMounts(): string[] {
   return [...seen.values()];
 }
 
+/** The folders of snapshots, shown with other owners (mapped.ts). */
+const MAPPED = /(?<=[/=:])mapped\/[0-9a-f]{16}\/s\//g;
+
 /** Tells whether folders of snapshots are part of a mount, wherever that is. */
 export class MountedFolders {
   readonly #snapshots: string;
@@ -29,7 +32,10 @@ export class MountedFolders {
    */
   constructor(snapshots: string, mounts: readonly string[] = allMounts()) {
     this.#snapshots = escaped(snapshots);
-    this.#lines = mounts.flatMap((text) => text.split('\n')).filter((line) => line.includes('/fs'));
+    this.#lines = mounts
+      .flatMap((text) => text.split('\n'))
+      .filter((line) => line.includes('/fs'))
+      .map((line) => line.replaceAll(MAPPED, 'snapshots/'));
     this.#bound = inFilesystem(this.#snapshots);
   }
 
