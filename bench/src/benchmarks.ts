@@ -1,4 +1,5 @@
 import type { Benchmark } from './harness/bench.js';
+import { containers } from './work/containers.js';
 import { disk } from './work/disk.js';
 import { importing } from './work/import.js';
 import { micro } from './work/micro.js';
@@ -8,4 +9,4 @@ import { using } from './work/use.js';
 import { writing } from './work/write.js';
 
 /** All there are, in the order in which they run. */
-export const BENCHMARKS: readonly Benchmark[] = [micro, importing, reading, writing, using, scale, disk];
+export const BENCHMARKS: readonly Benchmark[] = [micro, importing, reading, writing, using, scale, disk, containers];

@@ -12,11 +12,15 @@ export interface Containerd {
   readonly socket: string;
   /** Where it keeps everything. */
   readonly root: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
-/** Starts one: its files in `folder`, its socket where the path is short enough. Root only. */
-export async function startContainerd(folder: string): Promise<Containerd> {
+/**
+ * Starts one: its files in `folder`, its socket where the path is short enough. Root only.
+ * @param proxy socket of a snapshotter, which it knows as `layerfs`
+ */
+export async function startContainerd(folder: string, proxy?: string): Promise<Containerd> {
   const base = mkdtempSync(join(tmpdir(), 'layerfs-ctr-'));
   const socket = join(base, 'c.sock');
   const root = join(folder, 'root');
@@ -32,6 +36,7 @@ export async function startContainerd(folder: string): Promise<Containerd> {
       `address = "${socket}"`,
       '[ttrpc]',
       `address = "${base}/t.sock"`,
+      ...(proxy === undefined ? [] : ['[proxy_plugins.layerfs]', 'type = "snapshot"', `address = "${proxy}"`]),
     ].join('\n'),
   );
   const child = spawn('containerd', ['-c', config], { stdio: 'ignore' });
@@ -51,6 +56,7 @@ export async function startContainerd(folder: string): Promise<Containerd> {
   return {
     socket,
     root,
+    pid: child.pid ?? 0,
     async stop() {
       child.kill('SIGTERM');
       if (child.exitCode === null) await once(child, 'exit');

@@ -51,7 +51,7 @@ async function measure(bench: Bench, area: Area, tags: Tags): Promise<void> {
 }
 
 /** Bytes of the blocks that a folder takes. */
-function usage(folder: string): number {
+export function usage(folder: string): number {
   run('sync', '-f', folder);
   return Number(run('du', '-s', '--block-size=1', folder).split('\t')[0]);
 }
