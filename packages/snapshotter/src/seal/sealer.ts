@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process';
-import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
-import { LayerfsError, type LayerfsErrorCode, type SealedLayer } from 'layerfs';
+import type { SealedLayer } from 'layerfs';
 import type { SealRequest } from './main.js';
+import { SealProcess } from './process.js';
 
 /** A folder that is to become a layer. */
-export interface Candidate extends Omit<SealRequest, 'store'> {
+export interface Candidate extends SealRequest {
   /** ID and name of its snapshot. */
   readonly id: string;
   readonly name: string;
@@ -34,9 +32,10 @@ const DELAY_MS = 2000;
 /** When it looks again, as what is mounted is left alone. */
 const AGAIN_MS = 30_000;
 
-/** Seals one folder after the other, behind, each in a process of its own: large ones hold nothing up. */
+/** Seals one folder after the other, behind, in a process of its own: large ones hold nothing up. */
 export class Sealer {
   readonly #source: SealSource;
+  readonly #process: SealProcess;
   /** What could not be sealed. Told once, and tried again when the service starts again. */
   readonly #failed = new Set<string>();
   readonly #abort = new AbortController();
@@ -45,6 +44,7 @@ export class Sealer {
 
   constructor(source: SealSource) {
     this.#source = source;
+    this.#process = new SealProcess(source.store);
   }
 
   /** There may be something to seal. */
@@ -67,9 +67,10 @@ export class Sealer {
     const { signal } = this.#abort;
     while (!signal.aborted) {
       const candidate = await this.#source.next(this.#failed);
-      if (candidate === undefined) break;
+      if (candidate === undefined || signal.aborted) break;
       try {
-        await this.#source.sealed(candidate, await this.#seal(candidate));
+        const { folder, below, label } = candidate;
+        await this.#source.sealed(candidate, await this.#process.seal({ folder, below, label }));
       } catch (error) {
         if (signal.aborted) break;
         this.#failed.add(candidate.id);
@@ -79,36 +80,11 @@ export class Sealer {
     this.call(AGAIN_MS);
   }
 
-  async #seal({ folder, below, label }: Candidate): Promise<SealedLayer> {
-    const { signal } = this.#abort;
-    const request: SealRequest = { store: this.#source.store, folder, below, label };
-    const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...env } = process.env;
-    const child = spawn(
-      process.execPath,
-      ['--no-warnings', fileURLToPath(new URL('main.js', import.meta.url)), JSON.stringify(request)],
-      { cwd: '/', env, stdio: ['pipe', 'pipe', 'ignore'] },
-    );
-    const ended = new Promise<void>((done) => void child.once('close', () => done()).once('error', () => done()));
-    const stop = (): void => void child.stdin.end();
-    child.stdin.on('error', () => undefined);
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
-    try {
-      const [said] = await Promise.all([text(child.stdout), ended]);
-      if (said === '') throw new LayerfsError('internal', `Sealing ${folder} ended early`);
-      const message = JSON.parse(said) as
-        { sealed: SealedLayer } | { failed: { code: LayerfsErrorCode; message: string } };
-      if ('sealed' in message) return message.sealed;
-      throw new LayerfsError(message.failed.code, message.failed.message);
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
-  }
-
   /** Gives up what is under way: it is done when the service runs again. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#abort.abort();
+    await this.#process.end();
     await this.#running;
     clearTimeout(this.#timer);
   }
