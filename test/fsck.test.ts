@@ -161,7 +161,7 @@ function swap(a: string, b: string): void {
   renameSync(aside, at(b));
 }
 
-const records = (change: Parameters<typeof spoilRecords>[1]): Promise<void> => spoilRecords(at('meta'), change);
+const records = (change: Parameters<typeof spoilRecords>[1]): void => spoilRecords(at('meta/records'), change);
 
 const key = (path: string): Buffer => Buffer.from(path.replace('objects/', '').replace('/', ''), 'hex');
 
@@ -495,16 +495,15 @@ const CASES: readonly Case[] = [
   // Records.
   {
     what: 'a reference count that is too high',
-    damage: () =>
-      records((table) => table('objects').set(key(ids.shared), Buffer.from('090000001b00000000000000', 'hex'))),
+    damage: () => records((_, setCount) => setCount(key(ids.shared), 9, 27)),
     told: () => [['count-wrong', meta('objects', key(ids.shared).toString('hex'))]],
   },
   {
     what: 'a reference count that is too low, and one that is missing',
     damage: () =>
-      records((table) => {
-        table('objects').set(key(ids.shared), Buffer.from('010000001b00000000000000', 'hex'));
-        table('objects').remove(key(ids.motd));
+      records((_, setCount) => {
+        setCount(key(ids.shared), 1, 27);
+        setCount(key(ids.motd), 0, 0);
       }),
     told: () =>
       [ids.shared, ids.motd]
@@ -513,8 +512,7 @@ const CASES: readonly Case[] = [
   },
   {
     what: 'a count of an object that no layer holds',
-    damage: () =>
-      records((table) => table('objects').set(Buffer.alloc(32, 7), Buffer.from('010000000100000000000000', 'hex'))),
+    damage: () => records((_, setCount) => setCount(Buffer.alloc(32, 7), 1, 1)),
     told: () => [['count-wrong', meta('objects', '07'.repeat(32))]],
   },
   {
@@ -585,7 +583,7 @@ const CASES: readonly Case[] = [
   },
   {
     what: 'records that are gone, all of them',
-    damage: () => rmSync(at('meta/data.mdb')),
+    damage: () => rmSync(at('meta/records')),
     told: () => [
       ['metadata-unreadable', 'meta'],
       ['snapshot-orphan', `snapshots/${ids.snapshot}`],
@@ -602,7 +600,7 @@ const CASES: readonly Case[] = [
   },
   {
     what: 'a database cut short',
-    damage: () => truncateSync(at('meta/data.mdb'), 5000),
+    damage: () => truncateSync(at('meta/records'), 5000),
     told: () => [
       ['metadata-unreadable', 'meta'],
       ['snapshot-orphan', `snapshots/${ids.snapshot}`],

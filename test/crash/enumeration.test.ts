@@ -84,10 +84,10 @@ describe.skipIf(reason !== undefined)('states after a crash', () => {
   const find = (index: number, is: (op: Operation) => boolean, n: number): number => all(index, is).at(n) ?? -1;
   const syncfs = ({ op }: Operation): boolean => op === 'sync-end';
   const fsync = ({ op }: Operation): boolean => op === 'sync';
-  /** The file that LMDB has its data in. */
+  /** A sync of the file of records, or of the log that its transactions are written to first. */
   function records(op: Operation): boolean {
-    const file = log.find((each) => each.op === 'create' && each.name === 'data.mdb');
-    return op.op === 'sync' && file?.op === 'create' && op.id === file.id;
+    const files = log.filter((each) => each.op === 'create' && /^records(?:-wal)?$/.test(each.name));
+    return op.op === 'sync' && files.some((file) => file.op === 'create' && op.id === file.id);
   }
   function recordsBeforeRemoval(index: number): number[] {
     const first = find(index, ({ op }) => op === 'rename', 0);

@@ -1,16 +1,16 @@
-/** `records-user.js FOLDER count|open|once SECONDS`: uses a store's records for some time, and prints how often. */
+/** `records-user.js FILE count|open|once SECONDS`: uses a store's records for some time, and prints how often. */
 import { Meta } from '../crash/internals.js';
 
 type Digest = Parameters<InstanceType<typeof Meta>['lastUsed']>[0];
 
 const IMAGE = `sha256:${'0'.repeat(64)}` as unknown as Digest;
-const [folder, what, seconds] = process.argv.slice(2);
+const [file, what, seconds] = process.argv.slice(2);
 const end = Date.now() + Number(seconds) * 1000;
 let times = 0;
 
 /** Each transaction finds what the one before it wrote. */
-async function count(): Promise<void> {
-  const meta = new Meta(folder);
+function count(): void {
+  const meta = new Meta(file);
   while (Date.now() < end) {
     meta.transaction((writer) => {
       const found = meta.lastUsed(IMAGE) ?? 0;
@@ -18,19 +18,21 @@ async function count(): Promise<void> {
       writer.setUsed(IMAGE, ++times);
     });
   }
-  await meta.close();
+  meta.close();
 }
 
-async function open(): Promise<void> {
-  for (; Date.now() < end; times++) await new Meta(folder).close();
+function open(): void {
+  for (; Date.now() < end; times++) new Meta(file).close();
 }
 
-async function once(): Promise<void> {
-  const meta = new Meta(folder);
+function once(): void {
+  const meta = new Meta(file);
   meta.transaction((writer) => writer.setUsed(IMAGE, ++times));
-  await meta.close();
+  meta.close();
 }
 
-await (what === 'count' ? count() : what === 'open' ? open() : once());
+if (what === 'count') count();
+else if (what === 'open') open();
+else once();
 process.stdout.write(String(times));
 process.stdout.write(String(times));

@@ -1,6 +1,6 @@
 /**
  * A file system that passes everything through to a folder and writes down what changes it. It sees what reaches a disk,
- * whoever asks for it: Node.js, its threads, koffi, LMDB. One thread serves it, so that the order of the log is the order
+ * whoever asks for it: Node.js, its threads, koffi, SQLite. One thread serves it, so that the order of the log is the order
  * in which things took effect. The kernel passes syncfs(2) on to no such file system: hooks.ts tells of it.
  */
 import {
@@ -137,7 +137,7 @@ export class Recorder implements FileSystem {
 
   lookup({ nodeid }: Caller, name: string, reply: Reply): void {
     if (nodeid === ROOT && this.#told(name, reply)) return;
-    if (!name.endsWith('.mdb')) this.#faults.request('look');
+    this.#faults.request('look');
     try {
       this.#entry(nodeid, name, reply);
     } catch (error) {
@@ -161,7 +161,7 @@ export class Recorder implements FileSystem {
   }
 
   setattr({ nodeid }: Caller, changes: SetAttr, reply: Reply): void {
-    if (!this.#isOfLmdb(nodeid)) this.#faults.request('write');
+    this.#faults.request('write');
     const { valid, fh, size, mode } = changes;
     const file = (valid & FATTR.FH) !== 0 ? fh : undefined;
     const path = this.#path(nodeid);
@@ -226,27 +226,19 @@ export class Recorder implements FileSystem {
     this.#entry(nodeid, name, reply);
   }
 
-  /**
-   * Of LMDB only syncs fail. It reads through a map, where an error is a signal, and its binding for Node.js ends the process
-   * when opening fails, and when a large transaction cannot be written.
-   */
-  #isOfLmdb(nodeid: number): boolean {
-    return this.#realPath(nodeid).endsWith('.mdb');
-  }
-
   #realPath(nodeid: number): string {
     return realpath(this.#node(nodeid).fd);
   }
 
   open({ nodeid }: Caller, flags: number, _kill: boolean, reply: Reply): void {
-    if (!this.#isOfLmdb(nodeid)) this.#faults.request('open');
+    this.#faults.request('open');
     const fd = openSync(this.#path(nodeid), flags & ~NOT_PASSED & ~constants.O_NOFOLLOW);
     if ((flags & constants.O_TRUNC) !== 0) this.#log.push({ op: 'size', id: nodeid, size: 0 });
     reply.open(fd, FOPEN.KEEP_CACHE);
   }
 
   create({ nodeid }: Caller, name: string, flags: number, mode: number, umask: number, reply: Reply): void {
-    if (!name.endsWith('.mdb')) this.#faults.request('add');
+    this.#faults.request('add');
     const access = mode & ~umask & 0o7777;
     const fd = openSync(this.#path(nodeid, name), (flags & ~NOT_PASSED) | constants.O_CREAT | constants.O_EXCL, access);
     const id = this.#idOf(nodeid, name, true);
@@ -255,14 +247,14 @@ export class Recorder implements FileSystem {
     reply.create(id, attr, LIFETIME, LIFETIME, fd, FOPEN.KEEP_CACHE);
   }
 
-  read({ nodeid }: Caller, fh: number, offset: number, size: number, reply: Reply): void {
-    if (!this.#isOfLmdb(nodeid)) this.#faults.request('read');
+  read(_: Caller, fh: number, offset: number, size: number, reply: Reply): void {
+    this.#faults.request('read');
     reply.readFrom(fh, offset, size);
   }
 
   write({ nodeid }: Caller, fh: number, offset: number, data: Uint8Array, flags: number, reply: Reply): void {
     // What was written through a map comes later, and is nobody's doing any more.
-    if ((flags & WRITE_CACHE) === 0 && !this.#isOfLmdb(nodeid)) this.#faults.request('write');
+    if ((flags & WRITE_CACHE) === 0) this.#faults.request('write');
     const count = writeSync(fh, data, 0, data.length, offset);
     this.#log.push({ op: 'write', id: nodeid, offset, data: Uint8Array.from(data.subarray(0, count)) });
     reply.written(count);

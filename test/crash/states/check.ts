@@ -52,7 +52,6 @@ export async function checkState(
     if (again === 'same') compare(meta, after, after, moment);
     await verify(root, meta);
     await store.gc();
-    meta.refresh();
     await verify(root, meta);
     leftovers(root, meta);
   });
@@ -62,11 +61,11 @@ export async function checkState(
 export async function opened(root: string, action: (meta: MetaData, store: Store) => Promise<void>): Promise<void> {
   const store = await openStore({ root });
   try {
-    const meta = new Meta(join(root, 'meta'));
+    const meta = new Meta(join(root, 'meta/records'));
     try {
       await action(meta, store);
     } finally {
-      await meta.close();
+      meta.close();
     }
   } finally {
     await store.close();
@@ -233,7 +232,6 @@ export async function checkIdle(root: string): Promise<Names> {
     demand(readdirSync(join(root, 'ingest')).length === 0, 'ingest was not swept');
     await verify(root, meta);
     await store.gc();
-    meta.refresh();
     await verify(root, meta);
     leftovers(root, meta);
     names = namesOf(meta);
@@ -246,7 +244,6 @@ export async function verifyInUse(root: string): Promise<Names> {
   let names: Names = { images: [], snapshots: [] };
   await opened(root, (meta, store) =>
     store.shared(async () => {
-      meta.refresh();
       await verify(root, meta, true);
       names = namesOf(meta);
     }),

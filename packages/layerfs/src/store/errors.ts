@@ -1,14 +1,8 @@
 import { LayerfsError } from '../core/error.js';
+import { codeOf } from '../records/record-file.js';
 
-const FULL = new Set(['ENOSPC', 'EDQUOT', 'MDB_MAP_FULL']);
+const FULL = new Set(['ENOSPC', 'EDQUOT']);
 const DENIED = new Set(['EACCES', 'EPERM', 'EROFS']);
-/** LMDB's own errors have a text only. */
-const LMDB_TEXTS: Readonly<Record<string, RegExp>> = {
-  EIO: /^Input\/output error|MDB_PANIC/,
-  EROFS: /^Read-only file system/,
-  EMFILE: /^Too many open files/,
-};
-
 /**
  * The one place where whatever a store operation threw becomes a {@link LayerfsError}.
  * @param doing what was being done, for the message
@@ -16,10 +10,9 @@ const LMDB_TEXTS: Readonly<Record<string, RegExp>> = {
 export function storeError(error: unknown, doing: string, root: string): LayerfsError {
   if (error instanceof LayerfsError) return error;
   // A DOMException's code is a number.
-  const given: unknown = (error as NodeJS.ErrnoException | undefined)?.code;
+  const given: unknown = codeOf(error) ?? (error as NodeJS.ErrnoException | undefined)?.code;
   const code = typeof given === 'string' ? given : '';
   const text = error instanceof Error ? error.message : String(error);
-  const told = Object.keys(LMDB_TEXTS).find((name) => LMDB_TEXTS[name].test(text));
   if (FULL.has(code) || /No space left on device/.test(text)) {
     return new LayerfsError('resource-exhausted', `${doing}: no space left on the disk of the store ${root}`, {
       cause: error,
@@ -27,13 +20,16 @@ export function storeError(error: unknown, doing: string, root: string): Layerfs
   }
   if (code === 'ABORT_ERR' || (error instanceof Error && error.name === 'AbortError'))
     return new LayerfsError('aborted', `${doing}: interrupted`, { cause: error });
-  if (DENIED.has(code) || told === 'EROFS')
-    return new LayerfsError('permission-denied', `${doing}: ${text}`, { cause: error });
+  if (code === 'damaged')
+    return new LayerfsError('corrupt', `${doing}: the records of the store ${root} are damaged: ${text}`, {
+      cause: error,
+    });
+  if (DENIED.has(code)) return new LayerfsError('permission-denied', `${doing}: ${text}`, { cause: error });
   if (code === 'ENOENT') return new LayerfsError('not-found', `${doing}: ${text}`, { cause: error });
-  if (told === 'EMFILE' || code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM') {
+  if (code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM') {
     return new LayerfsError('resource-exhausted', `${doing}: ${text}`, { cause: error });
   }
-  if ((code.startsWith('E') && !code.startsWith('ERR_')) || told === 'EIO') {
+  if (code.startsWith('E') && !code.startsWith('ERR_')) {
     return new LayerfsError('unavailable', `${doing}: ${text}`, { cause: error });
   }
   return new LayerfsError('internal', `${doing}: ${text}`, { cause: error });

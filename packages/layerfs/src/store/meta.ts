@@ -1,13 +1,11 @@
 /**
- * What a store knows, in LMDB: one writer at a time, any number of readers in any number of processes, each transaction
- * durable when it returns. Records are JSON, so that docs/store.md can say what they hold. LMDB comes last in every
- * change: what a record names lies on disk, complete and durable.
+ * What a store knows: one writer at a time, any number of readers in any number of processes, each transaction durable when
+ * it returns. Records are JSON, so that docs/store.md can say what they hold. They come last in every change: what a record
+ * names lies on disk, complete and durable.
  */
-import { join } from 'node:path';
-import { open, type Database, type RootDatabase } from 'lmdb';
 import type { ChainID, Digest, DiffID } from '../core/digest.js';
+import { RecordFile, type Cell } from '../records/record-file.js';
 import type { ObjectList } from './object-list.js';
-import { Turn } from './turn.js';
 
 /** A layer as an image names it. `digest` and `size` are the blob's as the manifest has them. */
 export interface ImageLayerRecord {
@@ -90,257 +88,244 @@ export interface RemovalRecord {
   readonly next: number;
 }
 
-/** The databases of one store. Writes are only possible within `transaction`. */
+/** The tables of a store's records. format: see docs/store.md */
+export const META_TABLES = [
+  ...['names', 'images', 'layers', 'blobs', 'snapshots', 'leases', 'removals', 'used', 'state'].map(
+    (name) => `create table ${name} (key text primary key, value text not null) strict, without rowid`,
+  ),
+  'create table objects (sha256 blob primary key, layers integer not null, size integer not null) strict, without rowid',
+].join('; ');
+
+/** Tables whose values are JSON. */
+type Table = 'names' | 'images' | 'layers' | 'blobs' | 'snapshots' | 'leases' | 'removals' | 'used' | 'state';
+
+/** Objects that one statement counts. */
+const PIECE = 50_000;
+
+/** The records of one store. Writes are only possible within `transaction`. */
 export class Meta {
-  readonly #turn: Turn;
-  readonly #env: RootDatabase;
-  #names!: Database<Digest, string>;
-  #images!: Database<ImageRecord, string>;
-  #layers!: Database<LayerRecord, string>;
-  #blobs!: Database<BlobRecord, string>;
-  #objects!: Database<Buffer, Buffer>;
-  #snapshots!: Database<SnapshotRecord, string>;
-  #leases!: Database<LeaseRecord, string>;
-  #removals!: Database<RemovalRecord, string>;
-  /** When images were last used, in milliseconds since 1970. */
-  #used!: Database<number, string>;
-  #state!: Database<number, string>;
+  readonly #file: RecordFile;
 
-  constructor(folder: string) {
-    this.#turn = new Turn(join(folder, 'turn'));
-    try {
-      // Without overlapping sync a transaction is on disk when it returns.
-      this.#env = this.#turn.take(() => open({ path: folder, maxDbs: 16, overlappingSync: false }));
-      this.#openDatabases();
-    } catch (error) {
-      this.#turn.end();
-      throw error;
-    }
-  }
-
-  #openDatabases(): void {
-    // Readers that died would keep old pages from being used again.
-    this.#env.readerCheck();
-    // In one transaction: each would be synced by itself when it is made.
-    this.#transaction(() => {
-      this.#names = this.#env.openDB<Digest, string>('names', { encoding: 'json' });
-      this.#images = this.#env.openDB<ImageRecord, string>('images', { encoding: 'json' });
-      this.#layers = this.#env.openDB<LayerRecord, string>('layers', { encoding: 'json' });
-      this.#blobs = this.#env.openDB<BlobRecord, string>('blobs', { encoding: 'json' });
-      this.#objects = this.#env.openDB<Buffer, Buffer>('objects', { encoding: 'binary', keyEncoding: 'binary' });
-      this.#snapshots = this.#env.openDB<SnapshotRecord, string>('snapshots', { encoding: 'json' });
-      this.#leases = this.#env.openDB<LeaseRecord, string>('leases', { encoding: 'json' });
-      this.#removals = this.#env.openDB<RemovalRecord, string>('removals', { encoding: 'json' });
-      this.#used = this.#env.openDB<number, string>('used', { encoding: 'json' });
-      this.#state = this.#env.openDB<number, string>('state', { encoding: 'json' });
-    });
-  }
-
-  /**
-   * From now on all is seen that was committed before, also by a process that was killed before it could tell others: they
-   * are told when the next transaction begins. Otherwise what others wrote is seen at the next turn of the event loop.
-   */
-  refresh(): void {
-    this.#transaction(() => undefined);
-    this.#env.resetReadTxn();
+  /** @param path the file of records. @throws LayerfsError corrupt naming the file */
+  constructor(path: string) {
+    this.#file = new RecordFile(path);
   }
 
   /** All names with the manifest they stand for, sorted. */
   names(): { name: string; digest: Digest }[] {
-    return [...this.#names.getRange()].map(({ key, value }) => ({ name: key, digest: value }));
+    return this.#all<Digest>('names').map(({ key, value }) => ({ name: key, digest: value }));
   }
 
   named(name: string): Digest | undefined {
-    return this.#names.get(name);
+    return this.#get('names', name);
   }
 
   images(): ImageRecord[] {
-    return [...this.#images.getRange()].map(({ value }) => value);
+    return this.#all<ImageRecord>('images').map(({ value }) => value);
   }
 
   image(digest: Digest): ImageRecord | undefined {
-    return this.#images.get(digest);
+    return this.#get('images', digest);
   }
 
   layer(diffID: DiffID): LayerRecord | undefined {
-    return this.#layers.get(diffID);
+    return this.#get('layers', diffID);
   }
 
   layers(): { diffID: DiffID; layer: LayerRecord }[] {
-    return [...this.#layers.getRange()].map(({ key, value }) => ({ diffID: key as DiffID, layer: value }));
+    return this.#all<LayerRecord>('layers').map(({ key, value }) => ({ diffID: key as DiffID, layer: value }));
   }
 
   blob(digest: Digest): BlobRecord | undefined {
-    return this.#blobs.get(digest);
+    return this.#get('blobs', digest);
   }
 
   blobs(): { digest: Digest; blob: BlobRecord }[] {
-    return [...this.#blobs.getRange()].map(({ key, value }) => ({ digest: key as Digest, blob: value }));
+    return this.#all<BlobRecord>('blobs').map(({ key, value }) => ({ digest: key as Digest, blob: value }));
   }
 
   snapshot(name: string): SnapshotRecord | undefined {
-    return this.#snapshots.get(name);
+    return this.#get('snapshots', name);
   }
 
   /** All snapshots, sorted by name. */
   snapshots(): { name: string; snapshot: SnapshotRecord }[] {
-    return [...this.#snapshots.getRange()].map(({ key, value }) => ({ name: key, snapshot: value }));
+    return this.#all<SnapshotRecord>('snapshots').map(({ key, value }) => ({ name: key, snapshot: value }));
   }
 
   lease(id: string): LeaseRecord | undefined {
-    return this.#leases.get(id);
+    return this.#get('leases', id);
   }
 
   leases(): { id: string; lease: LeaseRecord }[] {
-    return [...this.#leases.getRange()].map(({ key, value }) => ({ id: key, lease: value }));
+    return this.#all<LeaseRecord>('leases').map(({ key, value }) => ({ id: key, lease: value }));
   }
 
   removal(diffID: DiffID): RemovalRecord | undefined {
-    return this.#removals.get(diffID);
+    return this.#get('removals', diffID);
   }
 
   /** Layers whose removal has begun and is not at its end. */
   removals(): DiffID[] {
-    return [...this.#removals.getKeys()] as DiffID[];
+    return this.#keys('removals') as DiffID[];
   }
 
   /** DiffIDs of all layers. */
   layerIDs(): DiffID[] {
-    return [...this.#layers.getKeys()] as DiffID[];
+    return this.#keys('layers') as DiffID[];
   }
 
   /** When an image was last used, in milliseconds since 1970. */
   lastUsed(image: Digest): number | undefined {
-    return this.#used.get(image);
+    return this.#get('used', image);
+  }
+
+  /** When each image was last used. */
+  lastUses(): ReadonlyMap<string, number> {
+    return new Map(this.#all<number>('used').map(({ key, value }) => [key, value]));
   }
 
   /** Grows each time that objects are taken away. */
   deletions(): number {
-    return this.#state.get('deletions') ?? 0;
+    return this.#get<number>('state', 'deletions') ?? 0;
   }
 
   /** How many layers hold an object. */
-  objectCount(sha256: Buffer): number {
-    return this.#objects.get(sha256)?.readUInt32LE(0) ?? 0;
+  objectCount(sha256: Uint8Array): number {
+    return countOf(this.#file, sha256);
   }
 
   /** Number and content bytes of all objects. */
   objectTotals(): { count: number; bytes: number } {
-    let count = 0;
-    let bytes = 0;
-    for (const { value } of this.#objects.getRange()) {
-      count++;
-      bytes += Number(value.readBigUInt64LE(4));
-    }
-    return { count, bytes };
+    const [[count, bytes]] = this.#file.select('select row(count(*), coalesce(sum(size), 0)) from objects');
+    return { count: Number(count), bytes: Number(bytes) };
+  }
+
+  /** All that is read within is as of one moment. */
+  reading<T>(action: () => T): T {
+    return this.#file.reading(action);
   }
 
   /** What the store holds at this moment, whatever is changed later, until `end` is called. Reads only. */
   view(): MetaView {
-    const transaction = this.#env.useReadTransaction();
-    const layers = this.#layers;
-    const objects = this.#objects;
+    const file = new RecordFile(this.#file.path);
+    const moment = file.hold();
     return {
       *layers() {
-        for (const { key, value } of layers.getRange({ transaction })) yield { diffID: key as DiffID, layer: value };
+        for (const [key, value] of file.pages('layers', ['key', 'value'])) {
+          yield { diffID: key as DiffID, layer: JSON.parse(value as string) as LayerRecord };
+        }
       },
       *objects() {
-        for (const { key, value } of objects.getRange({ transaction })) yield { key, count: value.readUInt32LE(0) };
+        for (const [sha256, layers] of file.pages('objects', ['sha256', 'layers'])) {
+          yield { key: bytesOf(sha256), count: layers as number };
+        }
       },
-      objectCount: (sha256) => objects.get(sha256, { transaction })?.readUInt32LE(0) ?? 0,
-      end: () => transaction.done(),
+      objectCount: (sha256) => countOf(file, sha256),
+      end: () => {
+        moment.release();
+        file.close();
+      },
     };
   }
 
   /** Runs `action` in one write transaction: all of it is durable afterwards, or, when it throws, nothing happened. */
   transaction<T>(action: (writer: MetaWriter) => T): T {
-    return this.#transaction(() =>
+    return this.#file.transaction(() =>
       action({
-        setName: (name, digest) => {
-          this.#names.putSync(name, digest);
-        },
-        removeName: (name) => {
-          this.#names.removeSync(name);
-        },
-        setImage: (image) => {
-          this.#images.putSync(image.digest, image);
-        },
-        removeImage: (digest) => {
-          this.#images.removeSync(digest);
-        },
+        setName: (name, digest) => this.#set('names', name, digest),
+        removeName: (name) => this.#remove('names', name),
+        setImage: (image) => this.#set('images', image.digest, image),
+        removeImage: (digest) => this.#remove('images', digest),
         addLayer: (diffID, layer, objects) => {
-          this.#layers.putSync(diffID, layer);
+          this.#set('layers', diffID, layer);
           this.#count(objects);
         },
-        removeLayer: (diffID) => {
-          this.#layers.removeSync(diffID);
-        },
-        setObject: (sha256, count, size) => {
-          this.#setObject(sha256, count, size);
-        },
-        setRemoval: (diffID, removal) => {
-          if (removal === undefined) this.#removals.removeSync(diffID);
-          else this.#removals.putSync(diffID, removal);
-        },
+        removeLayer: (diffID) => this.#remove('layers', diffID),
+        setObject: (sha256, count, size) => this.#setObject(sha256, count, size),
+        setRemoval: (diffID, removal) => this.#set('removals', diffID, removal),
         countDeletion: () => {
           const deletions = this.deletions() + 1;
-          this.#state.putSync('deletions', deletions);
+          this.#set('state', 'deletions', deletions);
           return deletions;
         },
-        setLease: (id, lease) => {
-          if (lease === undefined) this.#leases.removeSync(id);
-          else this.#leases.putSync(id, lease);
-        },
-        setUsed: (image, time) => {
-          if (time === undefined) this.#used.removeSync(image);
-          else this.#used.putSync(image, time);
-        },
-        setBlob: (digest, blob) => {
-          this.#blobs.putSync(digest, blob);
-        },
-        removeBlob: (digest) => {
-          this.#blobs.removeSync(digest);
-        },
-        setSnapshot: (name, snapshot) => {
-          this.#snapshots.putSync(name, snapshot);
-        },
-        removeSnapshot: (name) => {
-          this.#snapshots.removeSync(name);
-        },
+        setLease: (id, lease) => this.#set('leases', id, lease),
+        setUsed: (image, time) => this.#set('used', image, time),
+        setBlob: (digest, blob) => this.#set('blobs', digest, blob),
+        removeBlob: (digest) => this.#remove('blobs', digest),
+        setSnapshot: (name, snapshot) => this.#set('snapshots', name, snapshot),
+        removeSnapshot: (name) => this.#remove('snapshots', name),
       }),
     );
   }
 
-  async close(): Promise<void> {
-    // Nothing is under way, so that this is done when it returns, except for reading that was not ended.
-    await this.#turn.take(() => this.#env.close());
-    this.#turn.end();
+  /**
+   * Sees to it that what is seen now stays: a transaction of which a process that died, or was told of an error, had
+   * written all but the end may be found after the next crash, unless another one is written over it. To be called before
+   * anything is taken away because no record names it.
+   */
+  settle(): void {
+    this.#file.settle();
   }
 
-  #transaction<T>(action: () => T): T {
-    return this.#turn.take(() => this.#env.transactionSync(action));
+  close(): void {
+    this.#file.close();
   }
 
+  #all<T>(table: Table): { key: string; value: T }[] {
+    return this.#file
+      .select(`select row(key, value) from ${table} order by key`)
+      .map(([key, value]) => ({ key: key as string, value: JSON.parse(value as string) as T }));
+  }
+
+  #keys(table: Table): string[] {
+    return this.#file.select(`select row(key) from ${table} order by key`).map(([key]) => key as string);
+  }
+
+  #get<T>(table: Table, key: string): T | undefined {
+    const [row] = this.#file.select(`select row(value) from ${table} where key = given(0)`, key);
+    return row === undefined ? undefined : (JSON.parse(row[0] as string) as T);
+  }
+
+  #set(table: Table, key: string, value: unknown): void {
+    if (value === undefined) this.#remove(table, key);
+    else this.#file.change(`insert or replace into ${table} values (given(0), given(1))`, key, JSON.stringify(value));
+  }
+
+  #remove(table: Table, key: string): void {
+    this.#file.change(`delete from ${table} where key = given(0)`, key);
+  }
+
+  /** Counts each object of a list once more. */
   #count(objects: ObjectList): void {
-    for (let i = 0; i < objects.count; i++) {
-      const key = objects.digest(i);
-      this.#setObject(key, this.objectCount(key) + 1, objects.size(i));
+    for (let start = 0; start < objects.count; start += PIECE) {
+      const end = Math.min(start + PIECE, objects.count);
+      const sizes: number[] = [];
+      for (let i = start; i < end; i++) sizes.push(objects.size(i));
+      this.#file.change(COUNT, objects.digests(start, end), JSON.stringify(sizes));
     }
   }
 
-  #setObject(sha256: Buffer, count: number, size: number): void {
-    if (count === 0) {
-      this.#objects.removeSync(sha256);
-      return;
-    }
-    // format: u32 number of layers, u64 content size
-    VALUE.writeUInt32LE(count, 0);
-    VALUE.writeBigUInt64LE(BigInt(size), 4);
-    this.#objects.putSync(sha256, VALUE);
+  #setObject(sha256: Uint8Array, count: number, size: number): void {
+    if (count === 0) this.#file.change('delete from objects where sha256 = given(0)', sha256);
+    else this.#file.change('insert or replace into objects values (given(0), given(1), given(2))', sha256, count, size);
   }
 }
 
-const VALUE = Buffer.alloc(12);
+/** Digests in one piece, and their sizes as JSON. */
+const COUNT = `with list (digests, sizes) as materialized (select given(0), given(1))
+  insert into objects select substr(digests, key * 32 + 1, 32), 1, value from list, json_each(sizes) where true order by 1
+  on conflict (sha256) do update set layers = layers + 1`;
+
+function countOf(file: RecordFile, sha256: Uint8Array): number {
+  const [row] = file.select('select row(layers) from objects where sha256 = given(0)', sha256);
+  return row === undefined ? 0 : (row[0] as number);
+}
+
+function bytesOf(cell: Cell): Buffer {
+  const bytes = cell as Uint8Array;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
 
 /** See {@link Meta.view}. */
 export interface MetaView {

@@ -76,6 +76,11 @@ export class StorePaths {
     return join(this.root, 'meta');
   }
 
+  /** SQLite's file (meta.ts). */
+  get records(): string {
+    return join(this.meta, 'records');
+  }
+
   get ingest(): string {
     return join(this.root, 'ingest');
   }

@@ -56,11 +56,14 @@ export class Session {
   #keeps: Keeps;
   #open = true;
 
-  /** Call with the store's lock held shared: whoever holds it exclusively sees all sessions there are. */
-  constructor({ paths, meta }: StoreContext, doing: string) {
+  /**
+   * Call with the store's lock held shared: whoever holds it exclusively sees all sessions there are.
+   * @param keeps what is there, and shall stay
+   */
+  constructor({ paths, meta }: StoreContext, doing: string, keeps: Kept<unknown>['keep'] = {}) {
     this.since = meta.deletions();
     this.folder = mkdtempSync(join(paths.ingest, `session-${this.since}-`));
-    this.#keeps = { doing, pid: process.pid, images: [], layers: [], snapshots: [] };
+    this.#keeps = { doing, pid: process.pid, images: [], layers: [], snapshots: [], ...keeps };
     let fd: number | undefined;
     try {
       fd = openSync(join(this.folder, LOCK_NAME), 'w', 0o600);
@@ -134,9 +137,7 @@ export async function withKept<F, T>(
 ): Promise<T> {
   const { session, found } = await context.lock.shared(signal, () => {
     const { found, keep } = find();
-    const session = new Session(context, doing);
-    session.keep(keep);
-    return { session, found };
+    return { session: new Session(context, doing, keep), found };
   });
   try {
     return await work(found);

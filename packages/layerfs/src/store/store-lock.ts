@@ -15,12 +15,9 @@ let holding = 0;
  */
 export class StoreLock {
   readonly #paths: StorePaths;
-  readonly #refresh: () => void;
 
-  /** @param refresh called once the lock is had: what was read before may be old */
-  constructor(paths: StorePaths, refresh: () => void) {
+  constructor(paths: StorePaths) {
     this.#paths = paths;
-    this.#refresh = refresh;
   }
 
   /** Runs something while nothing is taken away. Within itself it does not wait again. */
@@ -66,7 +63,6 @@ export class StoreLock {
   async #run<T>(lock: FileLock, action: () => Promise<T> | T): Promise<T> {
     holding++;
     try {
-      this.#refresh();
       return await held.run(new Set(held.getStore()).add(this), async () => action());
     } finally {
       lock.release();

@@ -72,7 +72,7 @@ test.each([0, 100, 4096, 8192, 12_288])(
   'records that are %i zeros are told, and do not end the process',
   async (size) => {
     await here.store.close();
-    const path = join(here.root, 'meta/data.mdb');
+    const path = join(here.root, 'meta/records');
     writeFileSync(path, Buffer.alloc(size));
     await expect(openStore({ root: here.root })).rejects.toMatchObject({
       code: 'corrupt',
@@ -84,6 +84,6 @@ test.each([0, 100, 4096, 8192, 12_288])(
 );
 
 test('a newer store is left alone', async () => {
-  writeFileSync(join(here.root, 'version'), '3\n');
+  writeFileSync(join(here.root, 'version'), '4\n');
   await expect(openStore({ root: here.root })).rejects.toMatchObject({ code: 'failed-precondition' });
 });

@@ -37,7 +37,6 @@ import type { Usage, UsageOptions } from './usage/usage.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import type { PullOptions, PullResult } from './import/pull.js';
 import { Meta, type ImageRecord } from './meta.js';
-import { checkMeta } from './check-meta.js';
 import { makeMeta } from './new-meta.js';
 import type { CheckoutOptions, CheckoutResult } from './output/checkout.js';
 import type { ExportOptions, ExportResult } from './output/export.js';
@@ -104,10 +103,8 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
     hold = await holdVersion(paths, options.signal);
     paths.prepare();
     await makeMeta(paths);
-    checkMeta(paths.meta);
-    meta = new Meta(paths.meta);
-    const opened = meta;
-    const context = { paths, meta, lock: new StoreLock(paths, () => opened.refresh()), xxhash: await loadXxhash() };
+    meta = new Meta(paths.records);
+    const context = { paths, meta, lock: new StoreLock(paths), xxhash: await loadXxhash() };
     await sweepStore(context);
     store = new Store(context, hold);
     return store;
@@ -115,7 +112,7 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
     throw storeError(error, 'opening the store', paths.root);
   } finally {
     if (store === undefined) {
-      await meta?.close();
+      meta?.close();
       hold?.release();
     }
   }
@@ -230,7 +227,7 @@ export class Store {
       if (meta.image(record.digest) === undefined) throw new LayerfsError('not-found', `${ref} was removed meanwhile`);
       writer.setName(full, record.digest);
     });
-    return { name: full, ...infoOf(meta, record) };
+    return { name: full, ...infoOf(meta, record, meta.lastUsed(record.digest)) };
   }
 
   /** Takes away a name, and with its last one the image and all that only it needs. */
@@ -451,7 +448,7 @@ export class Store {
 
   /** Lets go of the metadata. Trees that were handed out stay valid. */
   async close(): Promise<void> {
-    await this.#context.meta.close();
+    this.#context.meta.close();
     this.#hold.release();
   }
 

@@ -5,24 +5,27 @@
 import { closeSync, mkdirSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasRecordLock } from '@layerfs/linux';
+import { open } from 'lmdb';
 import { isErrno } from '../errors.js';
 import { tryLockFile, type FileLock } from '../locks.js';
-import { Meta } from '../meta.js';
 import type { StorePaths } from '../paths.js';
 
 export async function migrate1to2(paths: StorePaths): Promise<boolean> {
   const lock = lockOfVersion1(paths);
   if (lock === undefined) return false;
   try {
-    const meta = new Meta(paths.meta);
+    const env = open({ path: paths.meta, maxDbs: 16, overlappingSync: false });
     try {
       const now = Date.now();
       // When they were last used is not known: whatever removes unused images shall count from today.
-      meta.transaction((writer) => {
-        for (const { digest } of meta.images()) if (meta.lastUsed(digest) === undefined) writer.setUsed(digest, now);
+      env.transactionSync(() => {
+        const used = env.openDB<number, string>('used', { encoding: 'json' });
+        for (const digest of env.openDB<unknown, string>('images', { encoding: 'json' }).getKeys()) {
+          if (used.get(digest) === undefined) used.putSync(digest, now);
+        }
       });
     } finally {
-      await meta.close();
+      await env.close();
     }
     if (statSync(paths.locks, { throwIfNoEntry: false })?.isFile() === true) unlinkSync(paths.locks);
     mkdirSync(paths.locks, { recursive: true, mode: 0o700 });

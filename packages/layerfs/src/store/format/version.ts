@@ -1,5 +1,16 @@
 /** The format version: who may use a store, and how an old one becomes a new one. */
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LOCK, tryFlock } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
@@ -7,7 +18,7 @@ import { isErrno } from '../errors.js';
 import { accessError, type StorePaths } from '../paths.js';
 
 /** format: do not change. Version of the folder layout, of the records in meta/ and of the locks (docs/store.md). */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 /**
  * Brings a store of one version to the next, unless somebody has it open. It may be run again after it was interrupted.
@@ -18,6 +29,7 @@ export type Migration = (paths: StorePaths) => Promise<boolean>;
 /** By the version that they start from. */
 const MIGRATIONS: ReadonlyMap<number, Migration> = new Map([
   [1, async (paths: StorePaths) => (await import('./migrate-1-to-2.js')).migrate1to2(paths)],
+  [2, async (paths: StorePaths) => (await import('./migrate-2-to-3.js')).migrate2to3(paths)],
 ]);
 
 /** How long to wait for others who have an old store open, in milliseconds. */
@@ -95,8 +107,7 @@ function isStill(fd: number, path: string, version: number | undefined): boolean
 }
 
 async function bring(paths: StorePaths, version: number | undefined): Promise<boolean> {
-  // A version that was never written: a new store, or one of version 1 that lost it with the power.
-  let at = version ?? (isOldStore(paths) ? 1 : FORMAT_VERSION);
+  let at = version ?? versionByLooks(paths);
   for (; at < FORMAT_VERSION; at++) {
     const migrate = MIGRATIONS.get(at);
     if (migrate === undefined) {
@@ -108,8 +119,10 @@ async function bring(paths: StorePaths, version: number | undefined): Promise<bo
   return true;
 }
 
-function isOldStore({ locks }: StorePaths): boolean {
-  return statSync(locks, { throwIfNoEntry: false })?.isFile() === true;
+/** A version that was never written: of a new store, or of an old one that lost it with the power. */
+function versionByLooks({ locks, meta }: StorePaths): number {
+  if (statSync(locks, { throwIfNoEntry: false })?.isFile() === true) return 1;
+  return existsSync(join(meta, 'data.mdb')) ? 2 : FORMAT_VERSION;
 }
 
 /** Replaces the file: whoever has the old one locked, or waits for it, finds that it is no longer the one. */

@@ -68,7 +68,7 @@ export function imageFrom(state: Pick<CheckState, 'paths' | 'uid'>, digest: Dige
   if (stats === undefined || !stats.isFile() || stats.size > MAX_MANIFEST) return undefined;
   const bytes = readDocument(state, digest, 'manifest', []);
   if (bytes === undefined || bytes[0] !== 0x7b) return undefined;
-  const raw = parseJson(bytes) as Record<string, unknown> | undefined;
+  const raw = parseJson(bytes.toString('utf8')) as Record<string, unknown> | undefined;
   if (raw?.['config'] === undefined || raw['layers'] === undefined) return undefined;
   const image = imageOf(state, { digest, config: digest }, []);
   return image === undefined ? undefined : { ...image, imported: stats.mtime.toISOString() };

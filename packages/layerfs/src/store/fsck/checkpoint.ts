@@ -97,14 +97,14 @@ interface Saved {
 
 function read(folder: string): Saved | undefined {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  let bytes: Buffer;
+  let text: string;
   try {
-    bytes = readFileSync(join(folder, 'checkpoint.json'));
+    text = readFileSync(join(folder, 'checkpoint.json'), 'utf8');
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
-  const value = parseJson(bytes) as Partial<Saved & { format: number }> | null | undefined;
+  const value = parseJson(text) as Partial<Saved & { format: number }> | null | undefined;
   if (value?.format !== FORMAT || typeof value.begun !== 'string' || !Array.isArray(value.done)) return undefined;
   if (!isTable(value.layers) || !isTable(value.blobs)) return undefined;
   return { begun: value.begun, done: value.done.map(String), layers: value.layers, blobs: value.blobs };

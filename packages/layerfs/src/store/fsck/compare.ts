@@ -29,7 +29,6 @@ export interface Comparison {
 /** Compares everything. Files are listed before records are read: importers put them there in that order. */
 export function compareStore(state: CheckState, unreadable?: string): Comparison {
   const { paths } = state;
-  state.metadata?.refresh();
   const findings: Finding[] = comparePlaces(state);
   const objects = listObjects(state, findings);
   const [layers, chains, blobs, snapshots] = [paths.layers, paths.chains, paths.blobs, paths.snapshots].map((path) =>
@@ -40,6 +39,28 @@ export function compareStore(state: CheckState, unreadable?: string): Comparison
     ? readMountEntries(paths)
     : { living: [], unknown: false, findings: [] };
   findings.push(...mounts.findings);
+  const files = { objects, layers, chains, blobs, snapshots, mounts };
+  const compare = (): Comparison => compareRecords(state, files, findings, unreadable);
+  return state.metadata === undefined ? compare() : state.metadata.reading(compare);
+}
+
+/** What was listed. */
+interface Files {
+  readonly objects: ReturnType<typeof listObjects>;
+  readonly layers: readonly string[];
+  readonly chains: readonly string[];
+  readonly blobs: readonly string[];
+  readonly snapshots: readonly string[];
+  readonly mounts: MountEntries;
+}
+
+function compareRecords(
+  state: CheckState,
+  { objects, layers, chains, blobs, snapshots, mounts }: Files,
+  findings: Finding[],
+  unreadable: string | undefined,
+): Comparison {
+  const { paths } = state;
   const { records, lost } = lostRecords(state, unreadable, layers, findings);
   findings.push(...records.findings);
   const images = neededImages(records);

@@ -14,7 +14,7 @@ import { Checkpoint } from './checkpoint.js';
 import { compareStore, type Comparison } from './compare.js';
 import { namesIn } from './compare-places.js';
 import type { Job } from './jobs.js';
-import { Metadata, probeMetadata } from './metadata.js';
+import { Metadata, probeRecords } from './metadata.js';
 import { keyOf, PROBLEM_KINDS, type Checked, type Finding, type FsckOptions, type FsckReport } from './problem.js';
 import { repairStore } from './repair/repair.js';
 import { makeReport } from './report.js';
@@ -63,7 +63,7 @@ async function withLocks<T>(
   const version = holdVersion(paths);
   try {
     return await action({
-      store: new StoreLock(paths, () => undefined),
+      store: new StoreLock(paths),
       alone: () => version === undefined || tryFlock(version, LOCK.EX),
     });
   } finally {
@@ -109,14 +109,14 @@ async function check(paths: StorePaths, options: FsckOptions, locks: CheckLocks)
   const { signal, onProgress } = options;
   const xxhash = await loadXxhash();
   const checkpoint = Checkpoint.open(join(paths.root, 'fsck'), options.afresh === true);
-  const unreadable = await probeMetadata(paths.meta, signal);
+  const unreadable = probeRecords(paths.records);
   const { uid } = statSync(paths.root);
   const state: CheckState = {
     paths,
     xxhash,
     uid,
     threads: new JobThreads({ root: paths.root, uid }),
-    metadata: unreadable === undefined ? new Metadata(paths.meta) : undefined,
+    metadata: unreadable === undefined ? new Metadata(paths.records) : undefined,
     facts: checkpoint.facts,
     alone: locks.alone,
   };
@@ -154,7 +154,7 @@ async function check(paths: StorePaths, options: FsckOptions, locks: CheckLocks)
     throw error;
   } finally {
     await state.threads.close();
-    await state.metadata?.close();
+    state.metadata?.close();
   }
 }
 

@@ -1,10 +1,8 @@
 /** The records of a store as they are, whatever they are: read without trusting any, written back by repairs. */
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { open, type Database, type RootDatabase } from 'lmdb';
 import type { ChainID, Digest, DiffID } from '../../core/digest.js';
+import { codeOf, RecordFile } from '../../records/record-file.js';
+import { LayerfsError } from '../../core/error.js';
+import { META_TABLES } from '../meta.js';
 import type { BlobRecord, ImageRecord, LayerRecord, LeaseRecord, RemovalRecord, SnapshotRecord } from '../meta.js';
 import type { Finding } from './problem.js';
 import { FORMS, isKey, parseJson, type JsonTable } from './record-forms.js';
@@ -33,68 +31,46 @@ const TABLES = [
   'removals',
 ] as const satisfies readonly JsonTable[];
 
-/** Bytes of a value of `objects`: u32 count, u64 size. */
-const COUNT_SIZE = 12;
-
-/** Key in `state`. */
-const DELETIONS = Buffer.from('deletions');
-
 /** How a record is named in findings. */
 export function recordPath(table: JsonTable | 'objects', key: string): string {
   return `meta:${table}/${key}`;
 }
 
-/**
- * Whether the database can be read at all. Tried in a process of its own: LMDB maps its file, and a damaged one can end the
- * process that reads it.
- * @returns undefined, or why not
- */
-export function probeMetadata(folder: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-  if (!existsSync(join(folder, 'data.mdb'))) return Promise.resolve('there is no data.mdb');
-  const program = fileURLToPath(new URL('probe.js', import.meta.url));
-  const child = spawn(process.execPath, [program, folder], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    ...(signal === undefined ? {} : { signal }),
-  });
-  let text = '';
-  child.stderr.setEncoding('utf8').on('data', (part: string) => (text = (text + part).slice(0, 4096)));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, killed) => {
-      if (code === 0) resolve(undefined);
-      else resolve(killed === null ? lastLine(text) : `reading it ends the process (${killed})`);
-    });
-  });
+/** Whether the records can be read at all. @returns undefined, or why not */
+export function probeRecords(path: string): string | undefined {
+  try {
+    const file = new RecordFile(path);
+    try {
+      const wrong = file.check();
+      if (wrong !== undefined) return wrong;
+      for (const table of [...TABLES, 'objects', 'used', 'state']) file.select(`select row(count(*)) from ${table}`);
+      return undefined;
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (error instanceof LayerfsError || codeOf(error) !== undefined) return (error as Error).message;
+    throw error;
+  }
 }
 
-function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1) ?? 'it cannot be read';
-}
-
-/** The databases of one store, as bytes. */
+/** The records of one store, as they are. */
 export class Metadata {
-  readonly #env: RootDatabase;
-  readonly #tables: Record<JsonTable | 'objects' | 'state', Database<Buffer, Buffer>>;
+  readonly #file: RecordFile;
 
-  constructor(folder: string) {
-    this.#env = open({ path: folder, maxDbs: 16, overlappingSync: false });
-    const raw = { encoding: 'binary', keyEncoding: 'binary' } as const;
-    this.#tables = this.#env.transactionSync(() => ({
-      names: this.#env.openDB<Buffer, Buffer>('names', raw),
-      images: this.#env.openDB<Buffer, Buffer>('images', raw),
-      layers: this.#env.openDB<Buffer, Buffer>('layers', raw),
-      blobs: this.#env.openDB<Buffer, Buffer>('blobs', raw),
-      snapshots: this.#env.openDB<Buffer, Buffer>('snapshots', raw),
-      leases: this.#env.openDB<Buffer, Buffer>('leases', raw),
-      removals: this.#env.openDB<Buffer, Buffer>('removals', raw),
-      objects: this.#env.openDB<Buffer, Buffer>('objects', raw),
-      state: this.#env.openDB<Buffer, Buffer>('state', raw),
-    }));
+  constructor(path: string) {
+    this.#file = new RecordFile(path);
   }
 
-  /** Forgets what was read: what others wrote since is seen from now on. */
-  refresh(): void {
-    this.#env.resetReadTxn();
+  /** Makes new ones, where there are none. */
+  static make(path: string, scratch: string): Metadata {
+    RecordFile.make(path, META_TABLES, scratch);
+    return new Metadata(path);
+  }
+
+  /** See {@link RecordFile.reading}. */
+  reading<T>(action: () => T): T {
+    return this.#file.reading(action);
   }
 
   /** Reads everything but the reference counts. */
@@ -106,68 +82,71 @@ export class Metadata {
 
   #readTable(table: JsonTable, findings: Finding[]): Map<string, unknown> {
     const records = new Map<string, unknown>();
-    for (const { key, value } of this.#tables[table].getRange()) {
-      const name = key.toString('utf8');
-      const record = isKey(table, name) ? FORMS[table](parseJson(value)) : undefined;
-      const keyed = table !== 'images' || (record as ImageRecord | undefined)?.digest === name;
-      if (record !== undefined && keyed) records.set(name, record);
+    const rows = this.#file.select(`select row(key, value) from ${table} order by key`) as [
+      key: string,
+      value: string,
+    ][];
+    for (const [key, value] of rows) {
+      const record = isKey(table, key) ? FORMS[table](parseJson(value)) : undefined;
+      const keyed = table !== 'images' || (record as ImageRecord | undefined)?.digest === key;
+      if (record !== undefined && keyed) records.set(key, record);
       else {
-        const found = value.toString('utf8').slice(0, 200);
         findings.push({
           kind: 'record-damaged',
-          path: recordPath(table, name),
+          path: recordPath(table, key),
           expected: 'a record of the form in docs/store.md',
-          found,
+          found: value.slice(0, 200),
         });
       }
     }
     return records;
   }
 
-  /** Visits the reference counts; a value of another length is visited with count -1. Keys are valid for the visit. */
+  /** Visits the reference counts; what cannot be one is visited with count -1. */
   counts(visit: (key: Buffer, count: number, size: number) => void): void {
-    for (const { key, value } of this.#tables.objects.getRange()) {
-      if (value.length !== COUNT_SIZE || key.length !== 32) visit(key, -1, 0);
-      else visit(key, value.readUInt32LE(0), Number(value.readBigUInt64LE(4)));
+    for (const [sha256, layers, size] of this.#file.pages('objects', ['sha256', 'layers', 'size'])) {
+      const key = Buffer.from(sha256 as Uint8Array);
+      const right = key.length === 32 && (layers as number) > 0 && (size as number) >= 0;
+      visit(key, right ? (layers as number) : -1, size as number);
     }
   }
 
-  /** The bytes of a record, for the quarantine. */
+  /** The text of a record, for the quarantine. */
   raw(table: JsonTable, key: string): string | undefined {
-    return this.#tables[table].get(Buffer.from(key, 'utf8'))?.toString('utf8');
+    return this.#file.select(`select row(value) from ${table} where key = given(0)`, key)[0]?.[0] as string | undefined;
   }
 
   /** Runs `action` in one transaction, durable when it returns. */
   write<T>(action: (writer: RecordWriter) => T): T {
-    return this.#env.transactionSync(() =>
+    const file = this.#file;
+    const set = (table: string, key: string, value: unknown): void => {
+      file.change(`insert or replace into ${table} values (given(0), given(1))`, key, JSON.stringify(value));
+    };
+    return file.transaction(() =>
       action({
-        set: (table, key, value) => {
-          this.#tables[table].putSync(Buffer.from(key, 'utf8'), Buffer.from(JSON.stringify(value), 'utf8'));
-        },
-        remove: (table, key) => {
-          this.#tables[table].removeSync(Buffer.from(key, 'utf8'));
-        },
-        setCount: (key, count, size) => {
-          const value = Buffer.alloc(COUNT_SIZE);
-          value.writeUInt32LE(count, 0);
-          value.writeBigUInt64LE(BigInt(size), 4);
-          this.#tables.objects.putSync(Buffer.from(key), value);
-        },
-        removeCount: (key) => {
-          this.#tables.objects.removeSync(Buffer.from(key));
-        },
+        set,
+        remove: (table, key) => file.change(`delete from ${table} where key = given(0)`, key),
+        setCount: (key, count, size) =>
+          file.change('insert or replace into objects values (given(0), given(1), given(2))', key, count, size),
+        removeCount: (key) => file.change('delete from objects where sha256 = given(0)', key),
         countDeletion: () => {
-          const known = parseJson(this.#tables.state.get(DELETIONS) ?? Buffer.from('0'));
+          const [row] = file.select("select row(value) from state where key = 'deletions'");
+          const known = row === undefined ? 0 : parseJson(row[0] as string);
           const deletions = (typeof known === 'number' ? known : 0) + 1;
-          this.#tables.state.putSync(DELETIONS, Buffer.from(String(deletions)));
+          set('state', 'deletions', deletions);
           return deletions;
         },
       }),
     );
   }
 
-  close(): Promise<void> {
-    return this.#env.close();
+  /** See {@link RecordFile.settle}. */
+  settle(): void {
+    this.#file.settle();
+  }
+
+  close(): void {
+    this.#file.close();
   }
 }
 

@@ -32,7 +32,7 @@ it('takes nothing else, whatever it is', () => {
   // The id becomes part of a path.
   expect(FORMS.snapshots({ id: '../..', ref: 'a', created: 'x', image })).toBeUndefined();
   expect(FORMS.layers({ size: 1.5, contentSize: 2, entries: 3, objects: 4 })).toBeUndefined();
-  expect(parseJson(Buffer.from('{"a":'))).toBeUndefined();
+  expect(parseJson('{"a":')).toBeUndefined();
 });
 
 it('knows keys', () => {

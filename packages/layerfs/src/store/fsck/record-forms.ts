@@ -13,9 +13,9 @@ import type {
 type Raw = Readonly<Record<string, unknown>>;
 
 /** A record's JSON, or undefined when it is none. */
-export function parseJson(bytes: Uint8Array): unknown {
+export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+    return JSON.parse(text);
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

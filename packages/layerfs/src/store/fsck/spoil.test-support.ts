@@ -1,35 +1,43 @@
 /** Changes records as only a broken disk, or a bug, would: for tests. */
-import { open } from 'lmdb';
+import { RecordFile } from '../../records/record-file.js';
 
-/** One database of records. */
+/** A table of JSON records. */
 export interface SpoiltTable {
-  set(key: string | Uint8Array, value: string | Uint8Array): void;
-  remove(key: string | Uint8Array): void;
+  set(key: string, value: string): void;
+  remove(key: string): void;
   /** Changes a field or more of a record. */
   edit(key: string, edit: (value: Record<string, unknown>) => void): void;
 }
 
-/** @param folder the store's `meta`, which nobody else has open */
-export async function spoilRecords(
-  folder: string,
-  change: (table: (name: string) => SpoiltTable) => void,
-): Promise<void> {
-  const env = open({ path: folder, maxDbs: 16, overlappingSync: false });
-  change((name) => {
-    const table = env.openDB<Buffer, Buffer>(name, { encoding: 'binary', keyEncoding: 'binary' });
+/** @param path the store's records */
+export function spoilRecords(
+  path: string,
+  change: (
+    table: (name: string) => SpoiltTable,
+    setCount: (sha256: Uint8Array, layers: number, size: number) => void,
+  ) => void,
+): void {
+  const file = new RecordFile(path);
+  const table = (name: string): SpoiltTable => {
+    const set = (key: string, value: string): void => {
+      file.change(`insert or replace into ${name} values (given(0), given(1))`, key, value);
+    };
     return {
-      set(key, value) {
-        table.putSync(Buffer.from(key as string), Buffer.from(value as string));
-      },
-      remove(key) {
-        table.removeSync(Buffer.from(key as string));
-      },
+      set,
+      remove: (key) => file.change(`delete from ${name} where key = given(0)`, key),
       edit(key, edit) {
-        const value = JSON.parse(String(table.get(Buffer.from(key)))) as Record<string, unknown>;
+        const [[text]] = file.select(`select row(value) from ${name} where key = given(0)`, key);
+        const value = JSON.parse(text as string) as Record<string, unknown>;
         edit(value);
-        table.putSync(Buffer.from(key), Buffer.from(JSON.stringify(value)));
+        set(key, JSON.stringify(value));
       },
     };
-  });
-  await env.close();
+  };
+  file.transaction(() =>
+    change(table, (sha256, layers, size) => {
+      if (layers === 0) file.change('delete from objects where sha256 = given(0)', sha256);
+      else file.change('insert or replace into objects values (given(0), given(1), given(2))', sha256, layers, size);
+    }),
+  );
+  file.close();
 }

@@ -18,12 +18,12 @@ const here = storeForEachTest();
 
 async function withContext<T>(action: (context: StoreContext) => T | Promise<T>): Promise<T> {
   const paths = new StorePaths(here.root);
-  const meta = new Meta(paths.meta);
-  const context = { paths, meta, lock: new StoreLock(paths, () => meta.refresh()), xxhash: await loadXxhash() };
+  const meta = new Meta(paths.records);
+  const context = { paths, meta, lock: new StoreLock(paths), xxhash: await loadXxhash() };
   try {
     return await action(context);
   } finally {
-    await context.meta.close();
+    context.meta.close();
   }
 }
 

@@ -55,6 +55,10 @@ export interface Marks {
  * @throws LayerfsError failed-precondition when a living mount's or session's entry cannot be read: then nothing may be removed
  */
 export function markReachable(context: StoreContext, without: ReadonlySet<Digest> = NONE): Marks {
+  return context.meta.reading(() => mark(context, without));
+}
+
+function mark(context: StoreContext, without: ReadonlySet<Digest>): Marks {
   const { meta, paths } = context;
   const images = new Map<Digest, Reason[]>();
   const layers = new Map<DiffID, Reason[]>();

@@ -51,6 +51,7 @@ function hasRemains(context: StoreContext): boolean {
  */
 export function sweepLocked(context: StoreContext): void {
   const { paths, meta } = context;
+  meta.settle();
   for (const name of readdirSync(paths.layers)) {
     const diffID = `sha256:${name}` as DiffID;
     if (!HEX.test(name) || meta.layer(diffID) !== undefined) continue;

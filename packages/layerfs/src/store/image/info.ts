@@ -83,6 +83,11 @@ export interface HistoryEntry {
 
 /** All images, by name; those without a name last. */
 export function listImages(meta: Meta): ImageInfo[] {
+  return meta.reading(() => imagesOf(meta));
+}
+
+function imagesOf(meta: Meta): ImageInfo[] {
+  const uses = meta.lastUses();
   const images = new Map(meta.images().map((record) => [record.digest, record]));
   const list: ImageInfo[] = [];
   const named = new Set<Digest>();
@@ -90,14 +95,16 @@ export function listImages(meta: Meta): ImageInfo[] {
     const record = images.get(digest);
     if (record === undefined) continue;
     named.add(digest);
-    list.push({ name, ...infoOf(meta, record) });
+    list.push({ name, ...infoOf(meta, record, uses.get(digest)) });
   }
-  for (const record of images.values()) if (!named.has(record.digest)) list.push(infoOf(meta, record));
+  for (const record of images.values()) {
+    if (!named.has(record.digest)) list.push(infoOf(meta, record, uses.get(record.digest)));
+  }
   return list;
 }
 
 /** One line about an image. */
-export function infoOf(meta: Meta, record: ImageRecord): Omit<ImageInfo, 'name'> {
+export function infoOf(meta: Meta, record: ImageRecord, used: number | undefined): Omit<ImageInfo, 'name'> {
   const sizeOf = (sum: number, { diffID }: ImageLayerRecord): number => sum + (meta.layer(diffID)?.contentSize ?? 0);
   return {
     digest: record.digest,
@@ -106,7 +113,7 @@ export function infoOf(meta: Meta, record: ImageRecord): Omit<ImageInfo, 'name'>
     platform: record.platform,
     ...(record.created === undefined ? {} : { created: record.created }),
     imported: record.imported,
-    lastUsed: lastUsed(meta, record),
+    lastUsed: lastUse(record, used),
     size: record.contentSize ?? record.layers.reduce(sizeOf, 0),
     layers: record.layers.length,
   };
@@ -114,8 +121,11 @@ export function infoOf(meta: Meta, record: ImageRecord): Omit<ImageInfo, 'name'>
 
 /** When an image was last used, ISO 8601. */
 export function lastUsed(meta: Meta, record: ImageRecord): string {
-  const time = meta.lastUsed(record.digest);
-  return time === undefined ? record.imported : new Date(time).toISOString();
+  return lastUse(record, meta.lastUsed(record.digest));
+}
+
+function lastUse({ imported }: ImageRecord, time: number | undefined): string {
+  return time === undefined ? imported : new Date(time).toISOString();
 }
 
 /** Everything about an image. @throws LayerfsError corrupt when the store's own files are damaged */

@@ -18,6 +18,10 @@ export interface FoundImage {
  * @throws LayerfsError not-found saying what there is; invalid-argument when it is no name, or an ID fits several images
  */
 export function findImage(meta: Meta, ref: string): FoundImage {
+  return meta.reading(() => lookUp(meta, ref));
+}
+
+function lookUp(meta: Meta, ref: string): FoundImage {
   const prefix = idPrefix(ref);
   let parsed: ReturnType<typeof parseReference> | undefined;
   try {

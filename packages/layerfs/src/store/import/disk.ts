@@ -14,11 +14,21 @@ export class Disk {
   #underway: Promise<void> | undefined;
   readonly #failures: unknown[] = [];
 
-  constructor(root: string) {
+  private constructor(root: string) {
     this.#fd = openSync(root, 'r');
     this.#timer = setInterval(() => {
       if (this.#underway === undefined) void this.#start();
     }, INTERVAL);
+  }
+
+  /** Writes out what is written while something is done. */
+  static async during<T>(root: string, action: (disk: Disk) => Promise<T>): Promise<T> {
+    const disk = new Disk(root);
+    try {
+      return await action(disk);
+    } finally {
+      await disk.#close();
+    }
   }
 
   /** Ends the writing out in the background. */
@@ -34,7 +44,7 @@ export class Disk {
     if (this.#failures.length > 0) throw this.#failures[0];
   }
 
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     this.quiet();
     await this.#underway;
     closeSync(this.#fd);

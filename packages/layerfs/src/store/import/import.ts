@@ -64,15 +64,23 @@ export async function importSource(
 
   options: Pick<ImportOptions, 'maxLayerSize' | 'onProgress' | 'signal'>,
 ): Promise<ImportResult> {
-  const { paths } = context;
   checkAborted(options.signal);
+  return Disk.during(context.paths.root, (disk) => importTo(disk, context, openImages, options));
+}
+
+async function importTo(
+  disk: Disk,
+  context: StoreContext,
+  openImages: (session: Session, threads: InflateThreads) => Promise<Source>,
+  options: Pick<ImportOptions, 'maxLayerSize' | 'onProgress' | 'signal'>,
+): Promise<ImportResult> {
+  const { paths } = context;
   const locks: LayerLock[] = [];
   const downloads: Download[] = [];
   let publishing = false;
   let failed = true;
   const session = await context.lock.shared(options.signal, () => new Session(context, 'import'));
   const objects = new ObjectWriter(paths, session.folder);
-  const disk = new Disk(paths.root);
   const threads = new InflateThreads();
   try {
     const source = await openImages(session, threads);
@@ -107,7 +115,6 @@ export async function importSource(
   } finally {
     await threads.close();
     await objects.close();
-    await disk.close();
     for (const download of downloads) download.release();
     for (const held of locks) held.release();
     if (failed && publishing) {

@@ -40,19 +40,26 @@ export async function sealFolder(
   context: StoreContext,
   folder: string,
   below: readonly DiffID[],
+  options: SealOptions,
+): Promise<SealedLayer> {
+  checkAborted(options.signal);
+  return Disk.during(context.paths.root, (disk) => sealTo(disk, context, folder, below, options));
+}
+
+async function sealTo(
+  disk: Disk,
+  context: StoreContext,
+  folder: string,
+  below: readonly DiffID[],
   { label, signal }: SealOptions,
 ): Promise<SealedLayer> {
   const { lock, meta, paths } = context;
-  checkAborted(signal);
   const session = await lock.shared(signal, () => {
     const missing = below.find((diffID) => meta.layer(diffID) === undefined);
     if (missing !== undefined) throw new LayerfsError('not-found', `layer ${missing} is not in the store`);
-    const begun = new Session(context, `seal ${folder}`);
-    begun.keep({ layers: below });
-    return begun;
+    return new Session(context, `seal ${folder}`, { layers: below });
   });
   const objects = new ObjectWriter(paths, session.folder);
-  const disk = new Disk(paths.root);
   const threads = new InflateThreads();
   const notes: string[] = [];
   const stack = below.length === 0 ? undefined : { chainID: chainOf(below), diffIDs: below };
@@ -88,7 +95,6 @@ export async function sealFolder(
   } finally {
     await threads.close();
     await objects.close();
-    await disk.close();
     if (failed && publishing) {
       session.abandon();
       // What was published and not recorded; whoever opens the store next does it if we cannot.

@@ -52,6 +52,7 @@ export async function repairStore(
     sources = await Sources.open(state, options, platforms, folder);
     // Nothing was changed so far: a wrong path is refused before anything is.
     repairStructure(work, findings);
+    state.metadata?.settle();
     const now = await restoreRecords(work, comparison);
     const content = await repairContentOf(work, now, findings, sources);
     repairRecords(work, content, content.findings);
@@ -83,10 +84,10 @@ async function restoreRecords(work: RepairWork, comparison: Comparison): Promise
     work.failed('meta', 'others have the store open: end them, then repair again');
     return comparison;
   }
-  await state.metadata?.close();
+  state.metadata?.close();
   if (existsSync(state.paths.meta)) work.quarantine.move('meta');
   mkdirSync(state.paths.meta, { mode: 0o700 });
-  state.metadata = new Metadata(state.paths.meta);
+  state.metadata = Metadata.make(state.paths.records, state.paths.meta);
   writeAdopted(state.metadata, comparison);
   work.done('meta', 'written anew by what the files show; names were made up, as recovered:…');
   return { ...lookAgain(work, comparison), lost: true };
