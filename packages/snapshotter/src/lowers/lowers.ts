@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IdMaps } from '../labels/id-maps.js';
+import { hasRedirects } from '../folders/redirects.js';
 import type { Layout } from '../folders/layout.js';
 import type { SnapshotRecord } from '../records.js';
 import type { Mount } from '../snapshotter.js';
@@ -35,6 +36,8 @@ export class Lowers {
   readonly #given = new Map<string, number>();
   /** By name of an idmapped mount: how many were given it. */
   readonly #maps = new Map<string, number>();
+  /** By ID of a snapshot, where it was looked for: whether files in its folder have their content elsewhere. */
+  readonly #redirects = new Map<string, boolean>();
   /** IDs of snapshots that are layers of the store by now, and may have a folder left. */
   readonly #sealed = new Set<string>();
 
@@ -55,7 +58,8 @@ export class Lowers {
       if (above.stack !== undefined && this.#bases !== undefined) {
         const base = this.#bases.of(above.stack);
         const { length } = this.#lowerdir({ folders, base, ...owners });
-        const shown = length <= LONGEST_LOWERDIR ? base : this.#bases.of(above.stack, true);
+        const plain = length > LONGEST_LOWERDIR || folders.some((id) => this.#redirects.get(id) === true);
+        const shown = plain ? this.#bases.of(above.stack, true) : base;
         return { folders, base: shown, ...owners };
       }
       folders.push(above.id);
@@ -94,10 +98,16 @@ export class Lowers {
     ];
   }
 
+  /** IDs of the folders in which the kernel would take a redirect for the path of an object. */
+  #exposed({ folders, base }: Given): readonly string[] {
+    return base === undefined || this.#bases?.objects(base) === undefined ? [] : folders;
+  }
+
   /** Whether it can be mounted at this moment. */
   isReady(given: Given): boolean {
     const { base } = given;
     if (base !== undefined && this.#bases?.isReady(base) === false) return false;
+    if (this.#exposed(given).some((id) => this.#redirects.get(id) !== false)) return false;
     return this.#mappedOf(given).every((mapped) => this.#mapped.isReady(...mapped));
   }
 
@@ -105,6 +115,11 @@ export class Lowers {
   async ensure(given: Given): Promise<boolean> {
     const { base } = given;
     if (base !== undefined && this.#bases !== undefined && !(await this.#bases.ensure(base))) return false;
+    for (const id of this.#exposed(given)) {
+      const known = this.#redirects.get(id) ?? (await hasRedirects(this.#layout.fs(id)));
+      this.#redirects.set(id, known);
+      if (known) return false;
+    }
     for (const mapped of this.#mappedOf(given)) this.#mapped.ensure(...mapped);
     return true;
   }
@@ -150,7 +165,10 @@ export class Lowers {
    * @returns folders that nobody needs any more
    */
   forget({ id, stack, given }: SnapshotRecord, isGone: boolean): { ids: string[]; paths: string[] } {
-    if (isGone) this.#sealed.delete(id);
+    if (isGone) {
+      this.#sealed.delete(id);
+      this.#redirects.delete(id);
+    }
     for (const folder of given?.folders ?? []) add(this.#folders, folder, -1);
     const chains = [stack, given?.base].flatMap((each) => (each === undefined ? [] : [nameOf(each.chainID)]));
     for (const chain of chains) add(this.#chains, chain, -1);
@@ -173,6 +191,7 @@ export class Lowers {
   /** That a folder of a sealed snapshot is gone. */
   removed(id: string): void {
     this.#sealed.delete(id);
+    this.#redirects.delete(id);
   }
 
   /** As {@link forget}, of all that is there and nobody counted. */
