@@ -1,4 +1,4 @@
-/** A store-like source for mounting, made of one tree written by hand: mounts are tested without import and LMDB. */
+/** A store-like source for mounting, made of one tree written by hand: mounts are tested without import and store. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -59,9 +59,9 @@ export class FolderSnapshotter implements Snapshotter {
     this.#onProblem = onProblem ?? (() => undefined);
     this.#lowers = new Lowers(layout, bases);
     this.#quotas = new Quotas(layout.snapshots);
-    this.#records = new Records(layout.meta);
+    this.#records = new Records(layout);
     if (store === undefined && this.#records.all().some(({ stack }) => stack !== undefined)) {
-      void this.#records.close();
+      this.#records.close();
       throw new LayerfsError('failed-precondition', `${layout.root} holds layers of a store: open it with that`);
     }
     this.#pin();
@@ -442,7 +442,7 @@ export class FolderSnapshotter implements Snapshotter {
     clearTimeout(this.#idle);
     await this.#sealer?.close();
     await Promise.all(this.#pending);
-    await this.#records.close();
+    this.#records.close();
     close(this.#lock);
   }
 }

@@ -2,6 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LayerfsError, type LayerfsErrorCode } from 'layerfs';
+import { RecordFile } from 'layerfs/records';
+import { open as openLmdb } from 'lmdb';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openSnapshotter } from './open.js';
 import type { Mount, SnapshotInfo, Snapshotter } from './snapshotter.js';
@@ -199,4 +201,32 @@ test('a closed one says so', async () => {
 
 test('a folder that overlayfs could not name is refused', () => {
   expect(() => openSnapshotter({ root: join(root, 'a:b') })).toThrow('overlayfs takes no folder');
+});
+
+test('records that an older layerfs kept in LMDB are taken over', async () => {
+  await snapshotter.prepare('key', undefined, { labels: { some: 'label' } });
+  const [{ source: path }] = await snapshotter.mounts('key');
+  writeFileSync(join(path, 'file'), 'content');
+  await snapshotter.commit('kept', 'key');
+  const before = await all();
+  await snapshotter.close();
+  // As it was: names by their sha256, and how many numbers were given.
+  const meta = join(root, 'meta');
+  const file = new RecordFile(join(meta, 'records'));
+  const rows = file.select('select row(key, value) from snapshots') as [string, string][];
+  file.close();
+  rmSync(meta, { recursive: true });
+  const env = openLmdb({ path: meta, maxDbs: 4 });
+  const snapshots = env.openDB<unknown, string>('snapshots', { encoding: 'json' });
+  for (const [key, value] of rows) snapshots.putSync(key, JSON.parse(value));
+  env.openDB<number, string>('counters', { encoding: 'json' }).putSync('id', 1);
+  await env.close();
+  for (let times = 0; times < 2; times++) {
+    snapshotter = openSnapshotter({ root });
+    expect(await all()).toEqual(before);
+    if (times === 0) await snapshotter.close();
+  }
+  expect(readdirSync(meta).filter((name) => !name.startsWith('records'))).toEqual([]);
+  expect(existsSync(join(path, 'file'))).toBe(true);
+  expect((await snapshotter.prepare('next', 'kept'))[0].options).toContain(`upperdir=${root}/snapshots/2/fs`);
 });

@@ -1,6 +1,16 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { LayerfsError, type Stack } from 'layerfs';
-import { open, type Database, type RootDatabase } from 'lmdb';
+import {
+  hasOldRecords,
+  readOldRecords,
+  RecordFile,
+  removeOldRecords,
+  type Cell,
+  type OldRecord,
+} from 'layerfs/records';
+import type { Layout } from './folders/layout.js';
 import type { Given } from './lowers/lowers.js';
 import type { Kind, Labels, Usage } from './snapshotter.js';
 
@@ -46,65 +56,78 @@ const PAGE = 8;
 /** Longest key or name, in bytes of UTF-8. */
 const MAX_KEY = 64 * 1024;
 
+const TABLES = `create table snapshots (key text primary key, value text not null) strict, without rowid;
+  create table counters (key text primary key, value integer not null) strict, without rowid`;
+
 /**
- * The records of all snapshots: an LMDB environment with the databases `snapshots` (key: sha256 of the name in hex, because
- * names may be longer than keys can be; value: {@link SnapshotRecord} as JSON) and `counters`.
+ * The records of all snapshots: SQLite's tables `snapshots` (key: sha256 of the name in hex, because names may be long; value:
+ * {@link SnapshotRecord} as JSON) and `counters`.
  */
 export class Records {
-  readonly #env: RootDatabase;
-  readonly #snapshots: Database<SnapshotRecord, string>;
-  readonly #counters: Database<number, string>;
+  readonly #file: RecordFile;
 
-  constructor(folder: string) {
-    // Without overlapping sync a transaction is on disk when it returns.
-    this.#env = open({ path: folder, maxDbs: 4, overlappingSync: false });
-    this.#env.readerCheck();
-    this.#snapshots = this.#env.openDB<SnapshotRecord, string>('snapshots', { encoding: 'json' });
-    this.#counters = this.#env.openDB<number, string>('counters', { encoding: 'json' });
+  /** @param layout one that nobody else uses */
+  constructor({ meta, staging }: Pick<Layout, 'meta' | 'staging'>) {
+    const path = join(meta, 'records');
+    const old = hasOldRecords(meta) && !existsSync(path) ? readOldRecords(meta) : [];
+    RecordFile.make(path, TABLES, staging, (file) => copyOld(file, old));
+    removeOldRecords(meta);
+    this.#file = new RecordFile(path);
   }
 
   get(name: string): SnapshotRecord | undefined {
-    return this.#snapshots.get(recordKey(name));
+    const [row] = this.#file.select('select row(value) from snapshots where key = given(0)', recordKey(name));
+    return row === undefined ? undefined : parse(row[0]);
   }
 
   /** All records as they are at this moment. */
   all(): SnapshotRecord[] {
-    return [...this.#snapshots.getRange()].map(({ value }) => value);
+    return this.#file.select('select row(value) from snapshots order by key').map(([value]) => parse(value));
   }
 
   /** All records, a few at a time: who takes them slowly holds no more than these. What changes meanwhile may be seen. */
   *each(): Generator<SnapshotRecord> {
-    for (let start: string | undefined; ;) {
-      const from = start === undefined ? {} : { start, exclusiveStart: true };
-      const page = [...this.#snapshots.getRange({ ...from, limit: PAGE })];
-      for (const { value } of page) yield value;
-      start = page.at(-1)?.key;
-      if (start === undefined) return;
-    }
+    for (const [, value] of this.#file.pages('snapshots', ['key', 'value'], PAGE)) yield parse(value);
   }
 
   transaction<T>(action: (writer: RecordWriter) => T): T {
-    return this.#env.transactionSync(() =>
+    const file = this.#file;
+    return file.transaction(() =>
       action({
         get: (name) => this.get(name),
         put: (record) => {
-          this.#snapshots.putSync(recordKey(record.name), record);
+          const value = JSON.stringify(record);
+          file.change('insert or replace into snapshots values (given(0), given(1))', recordKey(record.name), value);
         },
         remove: (name) => {
-          this.#snapshots.removeSync(recordKey(name));
+          file.change('delete from snapshots where key = given(0)', recordKey(name));
         },
         nextID: () => {
-          const next = (this.#counters.get('id') ?? 0) + 1;
-          this.#counters.putSync('id', next);
-          return String(next);
+          file.change("insert into counters values ('id', 1) on conflict (key) do update set value = value + 1");
+          const [[id]] = file.select("select row(value) from counters where key = 'id'");
+          return String(id);
         },
       }),
     );
   }
 
-  close(): Promise<void> {
-    return this.#env.close();
+  close(): void {
+    this.#file.close();
   }
+}
+
+function parse(value: Cell): SnapshotRecord {
+  return JSON.parse(value as string) as SnapshotRecord;
+}
+
+/** Older versions had their records in LMDB. */
+function copyOld(file: RecordFile, old: readonly OldRecord[]): void {
+  file.transaction(() => {
+    for (const { table, key, value } of old) {
+      if (table === 'counters') file.change("insert into counters values ('id', given(0))", Number(value.toString()));
+      else file.change('insert into snapshots values (given(0), given(1))', key.toString(), value.toString());
+    }
+  });
 }
 
 function recordKey(name: string): string {

@@ -181,7 +181,17 @@ describe.skipIf(noTrace !== undefined)('system calls that fail', () => {
     await run(process.execPath, [built('kills/prepare.js'), root, sources]);
     const what = ['import', join(sources, 'large'), '--name', 'new'];
     const only = path === undefined ? [] : ['-P', join(root, path)];
-    const trace = ['-f', '-qq', '-o', '/dev/null', ...only, '-e', `trace=${inject.split(':')[0]}`, '-e', `inject=${inject}`];
+    const trace = [
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      ...only,
+      '-e',
+      `trace=${inject.split(':')[0]}`,
+      '-e',
+      `inject=${inject}`,
+    ];
     const result = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
       execFile(
         'timeout',

@@ -95,14 +95,17 @@ export class RecordFile {
     return this.#rows;
   }
 
-  /** Some columns of all rows of a table in the order of the first one, its key. Read some at a time: see {@link hold}. */
-  *pages(table: string, columns: readonly string[]): Generator<Cell[]> {
+  /**
+   * Some columns of all rows of a table in the order of the first one, its key. Read `size` at a time: what changes meanwhile
+   * may be seen, but for {@link hold}.
+   */
+  *pages(table: string, columns: readonly string[], size = PAGE): Generator<Cell[]> {
     const query = `select row(${columns.join()}) from ${table}`;
-    const order = `order by ${columns[0]} limit ${PAGE}`;
+    const order = `order by ${columns[0]} limit ${size}`;
     for (let rows = this.select(`${query} ${order}`); ;) {
       yield* rows;
       const last = rows.at(-1);
-      if (last === undefined || rows.length < PAGE) return;
+      if (last === undefined || rows.length < size) return;
       rows = this.select(`${query} where ${columns[0]} > given(0) ${order}`, last[0]);
     }
   }

@@ -97,7 +97,18 @@ export const META_TABLES = [
 ].join('; ');
 
 /** Tables whose values are JSON. */
-type Table = 'names' | 'images' | 'layers' | 'blobs' | 'snapshots' | 'leases' | 'removals' | 'used' | 'state';
+interface Tables {
+  names: Digest;
+  images: ImageRecord;
+  layers: LayerRecord;
+  blobs: BlobRecord;
+  snapshots: SnapshotRecord;
+  leases: LeaseRecord;
+  removals: RemovalRecord;
+  used: number;
+  state: number;
+}
+type Table = keyof Tables;
 
 /** Objects that one statement counts. */
 const PIECE = 50_000;
@@ -113,7 +124,7 @@ export class Meta {
 
   /** All names with the manifest they stand for, sorted. */
   names(): { name: string; digest: Digest }[] {
-    return this.#all<Digest>('names').map(({ key, value }) => ({ name: key, digest: value }));
+    return this.#all('names').map(({ key, value }) => ({ name: key, digest: value }));
   }
 
   named(name: string): Digest | undefined {
@@ -121,7 +132,7 @@ export class Meta {
   }
 
   images(): ImageRecord[] {
-    return this.#all<ImageRecord>('images').map(({ value }) => value);
+    return this.#all('images').map(({ value }) => value);
   }
 
   image(digest: Digest): ImageRecord | undefined {
@@ -133,7 +144,7 @@ export class Meta {
   }
 
   layers(): { diffID: DiffID; layer: LayerRecord }[] {
-    return this.#all<LayerRecord>('layers').map(({ key, value }) => ({ diffID: key as DiffID, layer: value }));
+    return this.#all('layers').map(({ key, value }) => ({ diffID: key as DiffID, layer: value }));
   }
 
   blob(digest: Digest): BlobRecord | undefined {
@@ -141,7 +152,7 @@ export class Meta {
   }
 
   blobs(): { digest: Digest; blob: BlobRecord }[] {
-    return this.#all<BlobRecord>('blobs').map(({ key, value }) => ({ digest: key as Digest, blob: value }));
+    return this.#all('blobs').map(({ key, value }) => ({ digest: key as Digest, blob: value }));
   }
 
   snapshot(name: string): SnapshotRecord | undefined {
@@ -150,7 +161,7 @@ export class Meta {
 
   /** All snapshots, sorted by name. */
   snapshots(): { name: string; snapshot: SnapshotRecord }[] {
-    return this.#all<SnapshotRecord>('snapshots').map(({ key, value }) => ({ name: key, snapshot: value }));
+    return this.#all('snapshots').map(({ key, value }) => ({ name: key, snapshot: value }));
   }
 
   lease(id: string): LeaseRecord | undefined {
@@ -158,7 +169,7 @@ export class Meta {
   }
 
   leases(): { id: string; lease: LeaseRecord }[] {
-    return this.#all<LeaseRecord>('leases').map(({ key, value }) => ({ id: key, lease: value }));
+    return this.#all('leases').map(({ key, value }) => ({ id: key, lease: value }));
   }
 
   removal(diffID: DiffID): RemovalRecord | undefined {
@@ -182,12 +193,12 @@ export class Meta {
 
   /** When each image was last used. */
   lastUses(): ReadonlyMap<string, number> {
-    return new Map(this.#all<number>('used').map(({ key, value }) => [key, value]));
+    return new Map(this.#all('used').map(({ key, value }) => [key, value]));
   }
 
   /** Grows each time that objects are taken away. */
   deletions(): number {
-    return this.#get<number>('state', 'deletions') ?? 0;
+    return this.#get('state', 'deletions') ?? 0;
   }
 
   /** How many layers hold an object. */
@@ -272,19 +283,19 @@ export class Meta {
     this.#file.close();
   }
 
-  #all<T>(table: Table): { key: string; value: T }[] {
+  #all<K extends Table>(table: K): { key: string; value: Tables[K] }[] {
     return this.#file
       .select(`select row(key, value) from ${table} order by key`)
-      .map(([key, value]) => ({ key: key as string, value: JSON.parse(value as string) as T }));
+      .map(([key, value]) => ({ key: key as string, value: JSON.parse(value as string) as Tables[K] }));
   }
 
   #keys(table: Table): string[] {
     return this.#file.select(`select row(key) from ${table} order by key`).map(([key]) => key as string);
   }
 
-  #get<T>(table: Table, key: string): T | undefined {
+  #get<K extends Table>(table: K, key: string): Tables[K] | undefined {
     const [row] = this.#file.select(`select row(value) from ${table} where key = given(0)`, key);
-    return row === undefined ? undefined : (JSON.parse(row[0] as string) as T);
+    return row === undefined ? undefined : (JSON.parse(row[0] as string) as Tables[K]);
   }
 
   #set(table: Table, key: string, value: unknown): void {

@@ -94,7 +94,7 @@ export function layoutOf(folder: string, images: Readonly<Record<string, SmallIm
   return folder;
 }
 
-/** All paths of a store but LMDB's own files. */
+/** All paths of a store but those of its records. */
 export function listing(root: string): string[] {
   return readdirSync(root, { recursive: true, encoding: 'utf8' })
     .filter((path) => !path.startsWith('meta/'))

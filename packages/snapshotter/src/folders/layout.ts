@@ -15,7 +15,7 @@ interface Owner {
 /**
  * The folders of a snapshotter:
  *
- *     ROOT/meta/             LMDB (records.ts)
+ *     ROOT/meta/             SQLite (records.ts)
  *     ROOT/snapshots/ID/fs   what the snapshot holds: upper of an active one, a lower of what stands on a committed one
  *     ROOT/snapshots/ID/work overlayfs's work folder
  *     ROOT/erofs/, fuse/, checkout/ what shows layers of the store (lowers/bases.ts)

@@ -9,8 +9,8 @@ import type { StorePaths } from '../paths.js';
 const JSON_TABLES = new Set(['names', 'images', 'layers', 'blobs', 'snapshots', 'leases', 'removals', 'used', 'state']);
 
 /** A program of version 2 that has the store open holds its version file, so that nobody has. */
-export async function migrate2to3(paths: StorePaths): Promise<boolean> {
-  const old = hasOldRecords(paths.meta) ? await readOldRecords(paths.meta) : [];
+export function migrate2to3(paths: StorePaths): boolean {
+  const old = hasOldRecords(paths.meta) ? readOldRecords(paths.meta) : [];
   mkdirSync(paths.ingest, { recursive: true, mode: 0o700 });
   mkdirSync(paths.meta, { recursive: true, mode: 0o700 });
   RecordFile.make(paths.records, META_TABLES, paths.ingest, (file) => {

@@ -94,7 +94,7 @@ export function findSnapshot({ meta, paths }: StoreContext, name: string): Snaps
 
 /** The record of a snapshot. @throws LayerfsError not-found saying what there is */
 export function snapshotRecord(meta: Meta, name: string): SnapshotRecord {
-  // LMDB takes no longer keys.
+  // A name that none can have is not looked for.
   const record = NAME.test(name) ? meta.snapshot(name) : undefined;
   if (record !== undefined) return record;
   const names = meta.snapshots().map((entry) => entry.name);
