@@ -1,79 +1,68 @@
-import { writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release } from 'node:os';
-import { parseArgs } from 'node:util';
+import { basename, dirname, join, resolve } from 'node:path';
 import { BENCHMARKS } from './benchmarks.js';
-import { Data } from './data/data.js';
-import { Bench, type Benchmark, type Settings } from './harness/bench.js';
-import type { Figure } from './harness/figure.js';
-import { asText, tables } from './harness/table.js';
+import { parseOptions, USAGE, type Options } from './options.js';
+import { comparisonText, compareResults } from './results/compare.js';
+import { inspectMachine, notIdle } from './results/machine.js';
+import { RESULTS, updateReadme, writeReport } from './results/report.js';
+import { makeResults, readResults, writeResults, type Results } from './results/results.js';
+import { runBenchmarks } from './run.js';
 
-const USAGE = `npm run bench -- [NAME]… [options]     all benchmarks, or those named
+const [FAILED, WRONG_USE, WORSE] = [1, 2, 3];
 
-  --list        what there is
-  --quick       small data, few rounds: does it work at all
-  --full        the largest data: takes hours
-  --rounds N    in place of each benchmark's own number
-  --json FILE   the figures, with each round`;
-
-const { values: options, positionals: names } = parseArgs({
-  allowPositionals: true,
-  options: {
-    help: { type: 'boolean' },
-    list: { type: 'boolean' },
-    quick: { type: 'boolean' },
-    full: { type: 'boolean' },
-    rounds: { type: 'string' },
-    json: { type: 'string' },
-  },
-});
-
-const unknown = names.filter((name) => !BENCHMARKS.some((benchmark) => benchmark.name === name));
-if (unknown.length > 0) {
-  console.error(`no benchmark ${unknown.join(', ')}; there are ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
-  process.exit(2);
+function resultsFile({ json, report }: Options, date: string): string | undefined {
+  return json ?? (report ? join(RESULTS, `${date.slice(0, 10)}.json`) : undefined);
 }
-if (options.help === true) {
-  console.log(USAGE);
-  process.exit(0);
+
+/** Runs, and writes the results file after each benchmark: an interrupt loses one of them at most. */
+async function measure(asked: Options): Promise<Results> {
+  const machine = await inspectMachine();
+  const { kernel, node, cores, cpu } = machine;
+  console.log(`Linux ${kernel}, Node ${node}, ${cores} cores of ${cpu}`);
+  const warning = notIdle(machine);
+  if (warning !== undefined) console.log(`warning: ${warning}`);
+  const { names, quick, full, rounds } = asked;
+  const date = new Date().toISOString();
+  const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ');
+  const file = resultsFile(asked, date);
+  const results = (figures: Results['figures']): Results => makeResults({ date, command, quick, machine, figures });
+  const settings = { quick, full, ...(rounds === undefined ? {} : { rounds }) };
+  const { figures, failed } = await runBenchmarks(names, settings, (sofar) => {
+    if (file !== undefined) writeResults(file, results(sofar));
+  });
+  if (file !== undefined) console.log(`written: ${file}`);
+  if (failed.length > 0) {
+    console.error(`failed: ${failed.join(', ')}`);
+    process.exitCode = FAILED;
+  }
+  return results(figures);
 }
-if (options.list === true) {
+
+let asked: Options | undefined;
+try {
+  asked = parseOptions(process.argv.slice(2));
+} catch (error) {
+  console.error((error as Error).message);
+  process.exit(WRONG_USE);
+}
+if (asked === undefined) console.log(USAGE);
+else if (asked.list) {
   for (const { name, about, needsRoot } of BENCHMARKS) {
     console.log(`${name.padEnd(12)}${about}${needsRoot ? ' (root)' : ''}`);
   }
-  process.exit(0);
-}
-const rounds = options.rounds === undefined ? undefined : Number(options.rounds);
-if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) {
-  console.error(`--rounds wants a number, not ${options.rounds}`);
-  process.exit(2);
-}
-const settings: Settings = {
-  quick: options.quick === true,
-  full: options.full === true,
-  ...(rounds === undefined ? {} : { rounds }),
-};
-
-async function runOne(benchmark: Benchmark, data: Data): Promise<Figure[]> {
-  const bench = new Bench(benchmark.name, settings, data);
-  if (benchmark.needsRoot && process.geteuid?.() !== 0) {
-    bench.say('left out: needs root, to mount the peers');
-    return [];
+} else {
+  // Before an hour is spent on what it is to be compared with.
+  const base = asked.compare === undefined ? undefined : readResults(asked.compare);
+  const results = asked.from === undefined ? await measure(asked) : readResults(asked.from);
+  const file = asked.from ?? resultsFile(asked, results.date);
+  if (asked.report && file !== undefined) {
+    const [folder, name] = [dirname(resolve(file)), basename(file, '.json')];
+    const written = await writeReport(results, folder, name);
+    // The README shows what is in the repository.
+    if (folder === RESULTS) written.push(...(await updateReadme(results, name)));
+    console.log(`written: ${written.join(', ')}`);
   }
-  const started = performance.now();
-  await benchmark.run(bench);
-  for (const table of tables(bench.figures)) console.log(`\n${asText(table)}`);
-  console.log(`\n${benchmark.name}: done in ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
-  return bench.figures;
-}
-
-console.log(`Linux ${release()}, Node ${process.versions.node}, ${availableParallelism()} cores of ${cpus()[0].model}`);
-const data = new Data(settings.quick ? 4 : 40);
-const figures: Figure[] = [];
-for (const benchmark of BENCHMARKS) {
-  if (names.length === 0 || names.includes(benchmark.name)) figures.push(...(await runOne(benchmark, data)));
-}
-data.release();
-if (options.json !== undefined) {
-  const text = JSON.stringify({ kernel: release(), node: process.version, figures }, undefined, 2);
-  writeFileSync(options.json, `${text}\n`);
+  if (base !== undefined) {
+    console.log(comparisonText(base, results));
+    if (asked.failIfWorse && compareResults(base, results).worse.length > 0) process.exitCode = WORSE;
+  }
 }
