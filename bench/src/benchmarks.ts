@@ -2,7 +2,7 @@ import type { Benchmark } from './harness/bench.js';
 import { containers } from './work/containers.js';
 import { disk } from './work/disk.js';
 import { importing } from './work/import.js';
-import { micro } from './work/micro.js';
+import { micro } from './micro/micro.js';
 import { reading } from './work/read.js';
 import { scale } from './work/scale.js';
 import { using } from './work/use.js';

@@ -50,5 +50,6 @@ export function best(figures: readonly Figure[]): number | undefined {
 /** Three digits that count. */
 export function digits(value: number): string {
   const size = Math.abs(value);
+  if (size >= 10_000) return Math.round(value).toLocaleString('en-US');
   return size >= 100 || value === 0 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
