@@ -1,5 +1,6 @@
 import type { Benchmark } from './harness/bench.js';
 import { containers } from './work/containers.js';
+import { curves } from './curves/curves.js';
 import { disk } from './work/disk.js';
 import { importing } from './work/import.js';
 import { micro } from './micro/micro.js';
@@ -9,4 +10,14 @@ import { using } from './work/use.js';
 import { writing } from './work/write.js';
 
 /** All there are, in the order in which they run. */
-export const BENCHMARKS: readonly Benchmark[] = [micro, importing, reading, writing, using, scale, disk, containers];
+export const BENCHMARKS: readonly Benchmark[] = [
+  micro,
+  importing,
+  reading,
+  writing,
+  using,
+  containers,
+  curves,
+  scale,
+  disk,
+];

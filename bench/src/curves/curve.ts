@@ -1,0 +1,87 @@
+/** What something costs as one thing grows, each peer on the same axes. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Area } from '../harness/area.js';
+import type { Bench } from '../harness/bench.js';
+import { turn } from '../harness/release.js';
+import { whileMounted, type Peer, type Stack } from '../peers/peer.js';
+import { mountPeers } from '../peers/peers.js';
+
+/** A peer for which one measurement takes longer is left out where there is more. */
+const PATIENCE = 15_000;
+
+/** One of the things that are measured on each mount. */
+export interface Measure {
+  readonly title: string;
+  readonly unit: string;
+  /** @returns in the unit */
+  run(mountpoint: string): number;
+}
+
+/** A point on the axis. */
+export interface Point {
+  readonly value: number;
+  readonly stack: Stack;
+  readonly measures: readonly Measure[];
+}
+
+/** Measures a curve: at each point every peer in turn, each round on a mount of its own. */
+export async function measureCurve(
+  bench: Bench,
+  area: Area,
+  axis: string,
+  values: readonly number[],
+  make: (value: number) => Point,
+): Promise<void> {
+  const mountpoint = join(area.folder, 'mnt');
+  mkdirSync(mountpoint, { recursive: true });
+  const out = new Set<string>();
+  for (const value of values) {
+    const { stack, measures } = make(value);
+    const peers = mountPeers(bench, stack).filter(({ name }) => !out.has(name));
+    const found = new Map<string, number[]>();
+    for (let round = 0; round < bench.rounds(3, 1); round++) {
+      for (const peer of peers.filter(({ name }) => !out.has(name))) {
+        await turn();
+        const started = performance.now();
+        const reason = measurePeer(peer, stack, mountpoint, measures, found);
+        const took = performance.now() - started;
+        if (reason !== undefined) bench.say(`${axis} ${value}: ${peer.name} is left out from here on: ${reason}`);
+        else if (took > PATIENCE && !bench.full)
+          bench.say(`${axis}: ${peer.name} took ${(took / 1000).toFixed(0)} s at ${value}: no more of it`);
+        else continue;
+        out.add(peer.name);
+      }
+    }
+    for (const { title, unit } of measures) {
+      for (const { name, kind } of peers) {
+        const rounds = found.get(`${title} ${name}`) ?? [];
+        if (rounds.length > 0) bench.add(title, { subject: name, kind, unit, values: rounds, at: { axis, value } });
+      }
+    }
+    bench.say(`${axis} ${value} done`);
+  }
+}
+
+/** @returns why it cannot be measured */
+function measurePeer(
+  peer: Peer,
+  stack: Stack,
+  mountpoint: string,
+  measures: readonly Measure[],
+  found: Map<string, number[]>,
+): string | undefined {
+  try {
+    whileMounted(peer, stack, mountpoint, () => {
+      for (const { title, run } of measures) {
+        const key = `${title} ${peer.name}`;
+        const value = run(mountpoint);
+        found.set(key, [...(found.get(key) ?? []), value]);
+      }
+    });
+    return undefined;
+  } catch (error) {
+    // Some have limits of their own, and those are what a curve is to show.
+    return (error as Error).message.slice(0, 300);
+  }
+}
