@@ -2,10 +2,12 @@ import type { Benchmark } from './harness/bench.js';
 import { containers } from './work/containers.js';
 import { curves } from './curves/curves.js';
 import { disk } from './work/disk.js';
+import { files } from './work/files.js';
 import { importing } from './work/import.js';
 import { micro } from './micro/micro.js';
 import { reading } from './work/read.js';
 import { scale } from './work/scale.js';
+import { snapshot } from './work/snapshot.js';
 import { using } from './work/use.js';
 import { writing } from './work/write.js';
 
@@ -14,8 +16,10 @@ export const BENCHMARKS: readonly Benchmark[] = [
   micro,
   importing,
   reading,
+  files,
   writing,
   using,
+  snapshot,
   containers,
   curves,
   scale,

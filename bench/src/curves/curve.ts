@@ -15,7 +15,7 @@ export interface Measure {
   readonly title: string;
   readonly unit: string;
   /** @returns in the unit */
-  run(mountpoint: string): number;
+  readonly run: (mountpoint: string) => number;
 }
 
 /** A point on the axis. */

@@ -4,23 +4,18 @@ import { layerBlobs, testImage } from '../data/images.js';
 import { makeStack } from '../data/data.js';
 import type { Area } from '../harness/area.js';
 import { inArea, type Bench, type Benchmark } from '../harness/bench.js';
-import { LAYERFS, TOP, run, time } from '../harness/programs.js';
+import { LAYERFS, run, time } from '../harness/programs.js';
 import { whileMounted, type Peer, type Stack } from '../peers/peer.js';
 import { mountPeers } from '../peers/peers.js';
-
-/** A whole piece of work on a writable mount; `before` is not timed. */
-interface Work {
-  readonly name: string;
-  readonly before?: string;
-  readonly command: string;
-}
+import { npmInstall, works, type Work } from './works.js';
 
 const LARGE = 1 << 30;
 
 /** Changes: every kind of work on a writable root, against the peers over the same lowers and a plain copy. */
 export const writing: Benchmark = {
   name: 'write',
-  about: 'work on a writable Debian root: untar, rm, chmod, large and small files, SQLite, append, npm install',
+  about:
+    'work on a writable Debian root: untar, rm, chmod, large and small files, SQLite, git, a compiler, append, npm install',
   needsRoot: true,
   run: (bench) =>
     inArea(bench, bench.quick ? 6 : 40, async (area) => {
@@ -47,54 +42,6 @@ function largeStack(area: Area, bytes: number): Stack {
   run('sh', '-c', `head -c ${bytes} /dev/zero | tr '\\0' x > ${lower}/large`);
   run(LAYERFS, '--root', store, 'import', lower, '--name', 'bench', '-q');
   return { store, image: 'bench', lowers: [lower], plain: lower };
-}
-
-function works(bench: Bench, tar: string): Work[] {
-  const [files, transactions, megabytes] = bench.quick ? [1000, 50, 64] : [10_000, 500, 1024];
-  const script = (text: string): string => `python3 -c "${text.trim().replaceAll('\n', ';')}"`;
-  const list: Work[] = [
-    { name: 'untar a Debian root', command: `mkdir new && tar x -C new -f ${tar}` },
-    { name: 'rm -rf of a new tree', before: `mkdir new && tar x -C new -f ${tar}`, command: 'rm -rf new' },
-    { name: 'rm -rf of a lower tree', command: 'rm -rf usr/share usr/lib' },
-    { name: 'chmod -R of a lower tree', command: 'chmod -R o-x usr' },
-    {
-      name: `write ${megabytes} MiB`,
-      command: `dd if=/dev/zero of=big bs=1M count=${megabytes} 2> /dev/null`,
-    },
-  ];
-  if (!bench.has('python3')) return list;
-  list.push(
-    {
-      name: `create ${files.toLocaleString('en-US')} small files`,
-      command: script(`
-import os
-os.mkdir('many')
-[open('many/%d' % i, 'w').write('x' * 100) for i in range(${files})]`),
-    },
-    {
-      name: `${transactions} SQLite transactions`,
-      command: script(`
-import sqlite3
-db = sqlite3.connect('test.db', isolation_level=None)
-db.execute('create table t (a integer primary key, b text)')
-[db.execute('insert into t (b) values (?)', ('x' * 200,)) for i in range(${transactions})]`),
-    },
-  );
-  return list;
-}
-
-/** Some hundred real packages out of npm's cache, as the tests install them. */
-function npmInstall(area: Area): Work {
-  const folder = area.make('npm');
-  const prepared = JSON.parse(run(process.execPath, join(TOP, 'test/dist/npm/prepare.js'), folder)) as {
-    packages: number;
-    command: string;
-  };
-  return {
-    name: `npm install of ${prepared.packages} packages`,
-    before: `cp -r ${folder}/project new`,
-    command: `cd new && ${prepared.command}`,
-  };
 }
 
 async function measure(bench: Bench, area: Area, work: Work, stack: Stack, rounds: number): Promise<void> {
