@@ -87,7 +87,7 @@ const images = (): string[] => storeListing(root).filter((path) => !EMPTY.includ
 async function setCount(hex: string, count: number): Promise<void> {
   await store.close();
   const meta = new Meta(join(root, 'meta/records'));
-  meta.transaction((writer) => writer.setObject(Buffer.from(hex, 'hex'), count, 5));
+  meta.transaction((writer) => writer.setObjects([{ hex, layers: count, size: 5 }]));
   meta.close();
   store = await openStore({ root });
 }

@@ -206,6 +206,11 @@ export class Meta {
     return countOf(this.#file, sha256);
   }
 
+  /** How many layers hold each of some objects. @param digests sha256 as 64 hex digits */
+  objectCounts(digests: readonly string[]): number[] {
+    return this.#file.select(COUNTS, JSON.stringify(digests)).map(([layers]) => layers as number);
+  }
+
   /** Number and content bytes of all objects. */
   objectTotals(): { count: number; bytes: number } {
     const [[count, bytes]] = this.#file.select('select row(count(*), coalesce(sum(size), 0)) from objects');
@@ -253,7 +258,7 @@ export class Meta {
           this.#count(objects);
         },
         removeLayer: (diffID) => this.#remove('layers', diffID),
-        setObject: (sha256, count, size) => this.#setObject(sha256, count, size),
+        setObjects: (counts) => this.#setObjects(counts),
         setRemoval: (diffID, removal) => this.#set('removals', diffID, removal),
         countDeletion: () => {
           const deletions = this.deletions() + 1;
@@ -310,23 +315,44 @@ export class Meta {
   /** Counts each object of a list once more. */
   #count(objects: ObjectList): void {
     for (let start = 0; start < objects.count; start += PIECE) {
-      const end = Math.min(start + PIECE, objects.count);
-      const sizes: number[] = [];
-      for (let i = start; i < end; i++) sizes.push(objects.size(i));
-      this.#file.change(COUNT, objects.digests(start, end), JSON.stringify(sizes));
+      const sizes: Record<string, number> = {};
+      for (let i = start; i < Math.min(start + PIECE, objects.count); i++) sizes[objects.hex(i)] = objects.size(i);
+      this.#file.change(COUNT_MORE, JSON.stringify(sizes));
     }
   }
 
-  #setObject(sha256: Uint8Array, count: number, size: number): void {
-    if (count === 0) this.#file.change('delete from objects where sha256 = given(0)', sha256);
-    else this.#file.change('insert or replace into objects values (given(0), given(1), given(2))', sha256, count, size);
+  #setObjects(counts: readonly ObjectCount[]): void {
+    const gone = counts.filter(({ layers }) => layers === 0).map(({ hex }) => hex);
+    if (gone.length > 0) this.#file.change(DROP_COUNTS, JSON.stringify(gone));
+    for (const layers of new Set(counts.map((each) => each.layers))) {
+      if (layers === 0) continue;
+      const sizes = counts.filter((each) => each.layers === layers).map(({ hex, size }) => [hex, size] as const);
+      this.#file.change(SET_COUNTS, JSON.stringify(Object.fromEntries(sizes)), layers);
+    }
   }
 }
 
-/** Digests in one piece, and their sizes as JSON. */
-const COUNT = `with list (digests, sizes) as materialized (select given(0), given(1))
-  insert into objects select substr(digests, key * 32 + 1, 32), 1, value from list, json_each(sizes) where true order by 1
+/** How many layers hold an object. */
+export interface ObjectCount {
+  /** Its sha256, 64 hex digits. */
+  readonly hex: string;
+  readonly layers: number;
+  /** Bytes of its content. */
+  readonly size: number;
+}
+
+/** Given an array of digests as hex, in JSON. */
+const COUNTS = `select row(coalesce(layers, 0)) from json_each(given(0)) left join objects on sha256 = unhex(value)`;
+
+/** Given as JSON: `{HEX: SIZE, …}`. */
+const COUNT_MORE = `insert into objects select unhex(key), 1, value from json_each(given(0)) where true
   on conflict (sha256) do update set layers = layers + 1`;
+
+/** Given as JSON: `{HEX: SIZE, …}`, and how many layers hold each. */
+const SET_COUNTS = `insert or replace into objects select unhex(key), given(1), value from json_each(given(0))`;
+
+/** Given an array of digests as hex, in JSON. */
+const DROP_COUNTS = `delete from objects where sha256 in (select unhex(value) from json_each(given(0)))`;
 
 function countOf(file: RecordFile, sha256: Uint8Array): number {
   const [row] = file.select('select row(layers) from objects where sha256 = given(0)', sha256);
@@ -357,8 +383,8 @@ export interface MetaWriter {
   addLayer(diffID: DiffID, layer: LayerRecord, objects: ObjectList): void;
   /** Removes a layer's record. The counts of its objects are left. */
   removeLayer(diffID: DiffID): void;
-  /** Sets an object's count; without any the record goes. */
-  setObject(sha256: Buffer, count: number, size: number): void;
+  /** Sets counts of objects; where it is 0 the record goes. */
+  setObjects(counts: readonly ObjectCount[]): void;
   /** How far a layer's removal is; undefined at its end. */
   setRemoval(diffID: DiffID, removal: RemovalRecord | undefined): void;
   /** Makes {@link Meta.deletions} grow, and gives it. */

@@ -66,13 +66,6 @@ export class ObjectList {
     return this.#bytes.subarray(index * RECORD, index * RECORD + 32);
   }
 
-  /** The sha256 of some objects, in one piece. */
-  digests(start: number, end: number): Buffer {
-    const digests = Buffer.alloc((end - start) * 32);
-    for (let i = start; i < end; i++) this.#bytes.copy(digests, (i - start) * 32, i * RECORD, i * RECORD + 32);
-    return digests;
-  }
-
   size(index: number): number {
     return Number(this.#bytes.readBigUInt64LE(index * RECORD + 32));
   }

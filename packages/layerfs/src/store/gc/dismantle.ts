@@ -5,6 +5,7 @@ import type { DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import type { StoreContext } from '../context.js';
 import { checkAborted, isErrno } from '../errors.js';
+import type { ObjectCount } from '../meta.js';
 import { ObjectList } from '../object-list.js';
 import type { Disagreement } from './counts.js';
 import type { Reach } from './reach.js';
@@ -92,23 +93,17 @@ function batch(
   const free: number[] = [];
   const deletion = meta.transaction((writer) => {
     const removal = meta.removal(diffID);
-    for (let i = start; i < end; i++) {
-      const key = list.digest(i);
-      const counted = meta.objectCount(key);
+    const digests = Array.from({ length: end - start }, (_, i) => list.hex(start + i));
+    const changed: ObjectCount[] = [];
+    for (const [at, counted] of meta.objectCounts(digests).entries()) {
+      const i = start + at;
       const left = counted - (removal !== undefined && i >= removal.next && counted > 0 ? 1 : 0);
-      if (left > 0) {
-        if (left !== counted) writer.setObject(key, left, list.size(i));
-        continue;
-      }
-      const listed = reach.listed(key);
-      if (listed > 0) {
-        freed.disagreements.push({ object: list.hex(i), counted: left, listed });
-        writer.setObject(key, listed, list.size(i));
-        continue;
-      }
-      if (counted > 0) writer.setObject(key, 0, 0);
-      free.push(i);
+      const layers = left > 0 ? left : reach.listed(list.digest(i));
+      if (layers > 0 && left === 0) freed.disagreements.push({ object: digests[at], counted: left, listed: layers });
+      if (layers !== counted) changed.push({ hex: digests[at], layers, size: list.size(i) });
+      if (layers === 0) free.push(i);
     }
+    writer.setObjects(changed);
     if (removal !== undefined && end > removal.next) writer.setRemoval(diffID, { next: end });
     return free.length === 0 ? 0 : writer.countDeletion();
   });

@@ -75,7 +75,8 @@ test('counts are proved by lists; what is wrong is told', async () => {
     meta.transaction((writer) => {
       writer.addLayer(`sha256:${'0'.repeat(64)}` as never, first.layer, list);
       const own = ObjectList.read(join(context.paths.layer(first.diffID), 'objects'), context.xxhash);
-      writer.setObject(own.digest(0), meta.objectCount(own.digest(0)) - 1, own.size(0));
+      const layers = meta.objectCount(own.digest(0)) - 1;
+      writer.setObjects([{ hex: own.hex(0), layers, size: own.size(0) }]);
     });
     mkdirSync(context.paths.layer(`sha256:${'0'.repeat(64)}` as never));
     ObjectList.from(Buffer.alloc(0), []).write(
