@@ -131,7 +131,29 @@ Examples:
       (image, ref) => `push ${image}${ref === undefined ? '' : ` to ${ref}`}`,
       () => import('./commands/registry/push.js'),
     ),
-  ).addOption(json());
+  )
+    .option('--all-platforms', 'the whole index that it was pulled with')
+    .addOption(json());
+  registry(
+    command(
+      'copy <ref1> <ref2>',
+      'copy an image from one registry to another',
+      (from, to) => `copy ${from} to ${to}`,
+      () => import('./commands/registry/copy.js'),
+    ),
+  )
+    .option('-p, --platform <os/arch>', "which platform of a multi-platform image (default: this machine's)")
+    .option('--all-platforms', 'the whole index, as it is')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Digests stay what they are. Nothing is kept here: layers that the store has come from there, the others go straight through. Within one
+registry it takes blobs from the other repository itself.
+
+Example:
+  layerfs copy debian:12 localhost:5000/mirror/debian:12 --all-platforms`,
+    );
   registry(
     command(
       'tags <repository>',

@@ -42,6 +42,8 @@ export type {
   ImportResult,
 } from './store/import/progress.js';
 export type { PushOptions, PushResult } from './store/output/push.js';
+export type { CopyOptions, CopyResult } from './store/output/copy.js';
+export type { SendProgress, SendResult } from './registry/send.js';
 export type { Uploaded, UploadMemory } from './registry/upload/upload.js';
 export type { PullOptions, PullResult } from './store/import/pull.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';

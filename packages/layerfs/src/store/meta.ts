@@ -34,6 +34,19 @@ export interface ImageRecord {
   readonly contentSize?: number;
   /** Where it was pulled from: a reference with host and digest. */
   readonly source?: string;
+  /** One for each name; the last is the latest. */
+  readonly indexes?: readonly IndexRecord[];
+}
+
+/**
+ * An index that images were pulled with, as a whole. Each of its images has it in its record. `documents`: the index itself first, further
+ * indexes, and manifests, configs and blobs of what is no image, all of which are kept as blobs.
+ */
+export interface IndexRecord {
+  /** What it was pulled as. */
+  readonly name: string;
+  /** `size` in bytes. */
+  readonly documents: readonly { readonly mediaType: string; readonly digest: Digest; readonly size: number }[];
 }
 
 /** A layer. Key: its diffID. Sizes in bytes. */

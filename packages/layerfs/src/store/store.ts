@@ -39,6 +39,7 @@ import type { PullOptions, PullResult } from './import/pull.js';
 import { Meta, type ImageRecord } from './meta.js';
 import { makeMeta } from './new-meta.js';
 import type { CheckoutOptions, CheckoutResult } from './output/checkout.js';
+import type { CopyOptions, CopyResult } from './output/copy.js';
 import type { ExportOptions, ExportResult } from './output/export.js';
 import type { PushOptions, PushResult } from './output/push.js';
 import { defaultRoot, StorePaths } from './paths.js';
@@ -180,8 +181,23 @@ export class Store {
   /** Puts an image into a registry: what that lacks of it. Digests are those that it came with, as of {@link export}. */
   push(ref: string, options: PushOptions = {}): Promise<PushResult> {
     return this.#try(`pushing ${ref}`, async () => {
-      const { pushImage } = await import('./output/push.js');
-      return this.#withImage(`push ${ref}`, ref, options.signal, (found) => pushImage(this.#context, found, options));
+      const { imagesOfIndex, pushImage } = await import('./output/push.js');
+      const also = (found: FoundImage): ImageRecord[] =>
+        options.allPlatforms === true ? imagesOfIndex(this.#context, found) : [];
+      const push = (found: FoundImage): Promise<PushResult> => pushImage(this.#context, found, options);
+      return this.#withImage(`push ${ref}`, ref, options.signal, push, also);
+    });
+  }
+
+  /**
+   * Copies an image from one registry to another, without adding it: layers that the store has come from there, the others go straight
+   * through. Interrupted, it goes on where it was.
+   * @param from `[HOST/]PATH[:TAG][@DIGEST]`
+   */
+  copy(from: string, to: string, options: CopyOptions = {}): Promise<CopyResult> {
+    return this.#try(`copying ${from}`, async () => {
+      const { copyImage } = await import('./output/copy.js');
+      return copyImage(this.#context, from, to, options);
     });
   }
 
@@ -462,11 +478,12 @@ export class Store {
     ref: string,
     signal: AbortSignal | undefined,
     work: (found: FoundImage) => Promise<T>,
+    also: (found: FoundImage) => ImageRecord[] = () => [],
   ): Promise<T> {
     const find = (): Kept<FoundImage> => {
       const found = findImage(this.#context.meta, ref);
       touch(this.#context, [found.record.digest]);
-      return { found, keep: { images: [found.record] } };
+      return { found, keep: { images: [found.record, ...also(found)] } };
     };
     return withKept(this.#context, doing, signal, find, work);
   }

@@ -1,14 +1,15 @@
 import { interruption, withStore } from '../../context.js';
-import { formatBytes, plural, shortDigest } from '../../format.js';
+import { shortDigest } from '../../format.js';
 import { print, printJson } from '../../output.js';
 import { Progress, progressScreen } from '../../progress.js';
+import { sentText } from './sent.js';
 import { registryOf, type RegistryOptions } from './options.js';
 
 /** `layerfs push IMAGE [REF]` */
 export async function run(
   image: string,
   ref: string | undefined,
-  options: RegistryOptions & { readonly json?: boolean },
+  options: RegistryOptions & { readonly allPlatforms?: boolean; readonly json?: boolean },
 ): Promise<void> {
   const signal = interruption();
   const registry = registryOf(options);
@@ -18,6 +19,7 @@ export async function run(
       const result = await store
         .push(image, {
           registry,
+          allPlatforms: options.allPlatforms === true,
           onProgress: (event) => progress.layer(event),
           signal,
           ...(ref === undefined ? {} : { to: ref }),
@@ -25,11 +27,8 @@ export async function run(
         .finally(() => progress.clear());
       if (options.json === true) return printJson(result);
       if (options.quiet === true) return print(result.digest);
-      const { uploaded, mounted, existing, bytes } = result;
       print(`pushed ${ref ?? image} ${shortDigest(result.digest)}`);
-      print(
-        `sent ${formatBytes(bytes)} in ${plural(uploaded, 'blob')}; ${existing} there already, ${mounted} from another repository`,
-      );
+      print(sentText(result));
     });
   } finally {
     registry.close();

@@ -21,7 +21,9 @@ export class Pieces {
     const ready = this.#next;
     this.#next = undefined;
     const bytes = ready?.length === length ? await ready.bytes : await this.#read(length);
-    if (following > 0) {
+    // The end of the stream tells whether all of it was right.
+    if (following === 0) await this.#end();
+    else {
       const next = this.#read(following);
       // Told when it is asked for.
       next.catch(() => undefined);
@@ -34,6 +36,11 @@ export class Pieces {
   async close(): Promise<void> {
     await this.#next?.bytes.catch(() => undefined);
     await this.#source.return?.();
+  }
+
+  async #end(): Promise<void> {
+    const next = this.#rest.length > 0 ? { done: false } : await this.#source.next();
+    if (next.done !== true) throw new LayerfsError('corrupt', `${this.#what} has more bytes than it should`);
   }
 
   async #read(length: number): Promise<Uint8Array> {

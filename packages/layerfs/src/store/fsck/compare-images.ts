@@ -49,10 +49,18 @@ export function compareImages(state: CheckState, records: Records, findings: Fin
     const wanted = imageOf(state, record, own);
     // A snapshot's image and the image itself have the same documents.
     if (!told) findings.push(...own);
+    for (const digest of indexDocuments(record)) {
+      if (!seen.has(digest)) readDocument(state, digest, 'document of an index', findings);
+      seen.add(digest);
+    }
     if (wanted === undefined) continue;
     const difference = differenceOf(record, wanted) ?? contentDifference(state, record);
     if (difference !== undefined) findings.push({ kind: 'image-record-wrong', path, ...difference });
   }
+}
+
+function indexDocuments({ indexes = [] }: ImageRecord): Digest[] {
+  return indexes.flatMap(({ documents }) => documents.map(({ digest }) => digest));
 }
 
 /** Media types are as whoever brought the image called them, which may be another name for the same thing. */
@@ -190,7 +198,7 @@ export function compareBlobs(
   listed: readonly string[],
   findings: Finding[],
 ): void {
-  const documents = new Set<Digest>(images.flatMap(({ digest, config }) => [digest, config]));
+  const documents = new Set<Digest>(images.flatMap((image) => [image.digest, image.config, ...indexDocuments(image)]));
   const layers = new Map(images.flatMap((image) => image.layers).map((layer) => [layer.digest, layer]));
   for (const name of listed) {
     const digest = `sha256:${name}` as Digest;

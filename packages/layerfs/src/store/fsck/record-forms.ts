@@ -4,6 +4,7 @@ import type {
   BlobRecord,
   ImageLayerRecord,
   ImageRecord,
+  IndexRecord,
   LayerRecord,
   LeaseRecord,
   RemovalRecord,
@@ -37,12 +38,13 @@ export const FORMS = {
   images(value: unknown): ImageRecord | undefined {
     const raw = asRecord(value);
     if (raw === undefined || !Array.isArray(raw['layers'])) return undefined;
-    const { digest, mediaType, size, config, platform, created, chainID, imported, contentSize, source } = raw;
+    const { digest, mediaType, size, config, platform, created, chainID, imported, contentSize, source, indexes } = raw;
     if (!isDigestText(digest) || !isText(mediaType) || !isSize(size) || !isDigestText(config)) return undefined;
     if (!isText(platform) || !isDigestText(chainID) || !isText(imported)) return undefined;
     if (created !== undefined && !isText(created)) return undefined;
     if (contentSize !== undefined && !isSize(contentSize)) return undefined;
     if (source !== undefined && !isText(source)) return undefined;
+    if (indexes !== undefined && !isListOf(indexes, isIndex)) return undefined;
     const layers = (raw['layers'] as unknown[]).map((layer) => imageLayer(layer));
     const whole = layers.filter((layer) => layer !== undefined);
     if (whole.length !== layers.length || layers.length === 0) return undefined;
@@ -58,6 +60,7 @@ export const FORMS = {
       layers: whole,
       ...(contentSize === undefined ? {} : { contentSize }),
       ...(source === undefined ? {} : { source }),
+      ...(indexes === undefined ? {} : { indexes }),
     };
   },
 
@@ -107,6 +110,18 @@ export const FORMS = {
 
 function isListOf<T>(value: unknown, is: (entry: unknown) => entry is T): value is T[] {
   return Array.isArray(value) && value.every((entry) => is(entry));
+}
+
+function isIndex(value: unknown): value is IndexRecord {
+  const raw = asRecord(value);
+  return (
+    raw !== undefined && isText(raw['name']) && isListOf(raw['documents'], isDocument) && raw['documents'].length > 0
+  );
+}
+
+function isDocument(value: unknown): value is IndexRecord['documents'][number] {
+  const raw = asRecord(value);
+  return raw !== undefined && isText(raw['mediaType']) && isDigestText(raw['digest']) && isSize(raw['size']);
 }
 
 function imageLayer(value: unknown): ImageLayerRecord | undefined {

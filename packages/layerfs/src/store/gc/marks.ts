@@ -70,6 +70,8 @@ function mark(context: StoreContext, without: ReadonlySet<Digest>): Marks {
     add(chains, record.chainID, reason);
     add(documents, record.digest, reason);
     add(documents, record.config, reason);
+    for (const { documents: more } of record.indexes ?? [])
+      for (const { digest } of more) add(documents, digest, reason);
   };
   for (const { name, digest } of meta.names()) if (!without.has(digest)) add(images, digest, { by: 'name', name });
   for (const { name, snapshot } of meta.snapshots()) {

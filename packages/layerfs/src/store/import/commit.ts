@@ -23,6 +23,8 @@ export interface FinishedImage {
 /** Everything that one import adds. */
 export interface Addition {
   readonly images: readonly FinishedImage[];
+  /** Further blobs to keep: files in the session's folder. */
+  readonly documents?: ReadonlyMap<Digest, string>;
   readonly layers: readonly ReadLayer[];
   /** Merged trees in the session's folder. */
   readonly chains: ReadonlyMap<ChainID, string>;
@@ -39,7 +41,7 @@ export interface Addition {
  */
 export async function commit(context: StoreContext, addition: Addition): Promise<void> {
   const { paths, meta } = context;
-  const blobs = new Map<Digest, string>();
+  const blobs = new Map<Digest, string>(addition.documents);
   for (const { record, manifest, config } of addition.images) {
     blobs.set(record.digest, manifest);
     blobs.set(record.config, config);
@@ -71,9 +73,16 @@ export async function commit(context: StoreContext, addition: Addition): Promise
     for (const { record, names } of addition.images) {
       const known = meta.image(record.digest);
       if (known === undefined) writer.setImage(record);
-      else if (record.source !== undefined) writer.setImage({ ...known, source: record.source });
+      else if (record.source !== undefined) writer.setImage(pulledAgain(known, record));
       writer.setUsed(record.digest, now);
       for (const name of names) writer.setName(name, record.digest);
     }
   });
+}
+
+/** It may come from elsewhere now, and with another index. Of one name there is one index. */
+function pulledAgain(known: ImageRecord, { source, indexes = [] }: ImageRecord): ImageRecord {
+  const names = new Set(indexes.map(({ name }) => name));
+  const all = [...(known.indexes ?? []).filter(({ name }) => !names.has(name)), ...indexes];
+  return { ...known, ...(source === undefined ? {} : { source }), ...(all.length === 0 ? {} : { indexes: all }) };
 }

@@ -1,13 +1,14 @@
 /** Import: from a source's images to recorded ones, or to nothing at all. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestHex, type ChainID, type DiffID } from '../../core/digest.js';
+import { digestHex, type ChainID, type Digest, type DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import { parseConfig } from '../../core/oci/config.js';
 import { MEDIA_TYPE } from '../../core/oci/media-types.js';
 import { formatPlatform, parsePlatform } from '../../core/oci/platform.js';
 import { parseImageName } from '../../core/oci/reference.js';
 import type { StoreContext } from '../context.js';
+import type { IndexRecord } from '../meta.js';
 import { checkAborted } from '../errors.js';
 import { ObjectWriter } from '../objects.js';
 import { Session } from '../session.js';
@@ -15,7 +16,7 @@ import { InflateThreads } from '../inflate/thread.js';
 import { sha256 } from '../source/blobs.js';
 import { currentPlatform } from '../source/host.js';
 import { openSource, type ImportInput } from '../source/open.js';
-import type { FoundLayer, Source, SourceImage, SourceLayer } from '../source/source.js';
+import type { FoundLayer, Source, SourceImage, SourceIndex, SourceLayer } from '../source/source.js';
 import { chainOf, writeMergedTree } from '../trees.js';
 import { commit, type FinishedImage } from './commit.js';
 import { Disk } from './disk.js';
@@ -95,7 +96,8 @@ async function importTo(
     };
     const layers = await readLayers(work, source, locks, options.onProgress ?? (() => undefined));
     disk.quiet();
-    const images = source.images.map((image, index) => finishImage(image, layers, session.folder, index));
+    const documents = indexFiles(source.index, session.folder);
+    const images = source.images.map((image, index) => finishImage(image, layers, session.folder, index, source.index));
     const durable = disk.sync();
     // Meanwhile; what is wrong here is told first.
     durable.catch(() => undefined);
@@ -104,7 +106,15 @@ async function importTo(
     checkAborted(options.signal);
     await context.lock.shared(options.signal, async () => {
       publishing = true;
-      await commit(context, { images, layers: distinct([...layers.values()]), chains, objects, session, disk });
+      await commit(context, {
+        images,
+        documents,
+        layers: distinct([...layers.values()]),
+        chains,
+        objects,
+        session,
+        disk,
+      });
     });
     failed = false;
     const notes = [...source.notes];
@@ -220,6 +230,7 @@ function finishImage(
   layers: ReadonlyMap<SourceLayer, ReadLayer>,
   folder: string,
   index: number,
+  whole: SourceIndex | undefined,
 ): FinishedImage {
   const read = image.layers.map((layer) => layerOf(layers, layer));
   const diffIDs = read.map(({ diffID }) => diffID);
@@ -243,8 +254,22 @@ function finishImage(
       layers: read.map(({ diffID, digest, mediaType, size }) => ({ diffID, digest, mediaType, size })),
       contentSize: read.reduce((sum, { record }) => sum + record.contentSize, 0),
       ...(image.source === undefined ? {} : { source: image.source }),
+      ...(whole === undefined ? {} : { indexes: [indexRecord(whole)] }),
     },
   };
+}
+
+function indexRecord({ name, documents }: SourceIndex): IndexRecord {
+  return { name, documents: documents.map(({ mediaType, digest, size }) => ({ mediaType, digest, size })) };
+}
+
+/** Files of the documents that come with the index. */
+function indexFiles(index: SourceIndex | undefined, folder: string): Map<Digest, string> {
+  const files = new Map<Digest, string>();
+  for (const { digest, bytes } of index?.documents ?? []) {
+    if (!files.has(digest)) files.set(digest, writeBlob(join(folder, `document-${digestHex(digest)}`), bytes));
+  }
+  return files;
 }
 
 function writeBlob(path: string, bytes: Uint8Array): string {

@@ -169,6 +169,15 @@ function newManifest(record: ImageRecord, configSize: number, layers: readonly L
   });
 }
 
+/** The bytes of a layer's blob, verified on the way. @throws LayerfsError corrupt */
+export function layerContent(
+  context: StoreContext,
+  layer: ImageLayerRecord,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Uint8Array> {
+  return verified(layerSource(context, layer, signal), () => undefined, signal);
+}
+
 async function* verified(
   source: LayerSource,
   tell: (done: number, state: 'writing' | 'done') => void,

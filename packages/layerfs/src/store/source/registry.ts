@@ -4,18 +4,19 @@ import type { Digest } from '../../core/digest.js';
 import { digestHex } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import type { Descriptor } from '../../core/oci/descriptor.js';
+import { readBundle } from '../../core/oci/bundle.js';
 import { MAX_DOCUMENT } from '../../core/oci/json.js';
 import { isForeignLayerType, isIndexType, isManifestType } from '../../core/oci/media-types.js';
 import { formatPlatform, parsePlatform, platformMatch } from '../../core/oci/platform.js';
 import { parseImageName, parseReference } from '../../core/oci/reference.js';
 import { formatRegistryReference, type RegistryReference } from '../../registry/address.js';
-import type { Registry } from '../../registry/registry.js';
+import type { FetchedManifest, Registry } from '../../registry/registry.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
 import { sha256 } from './blobs.js';
 import { candidatesOf, choose, readImage, type Candidate, type Documents } from './choose.js';
 import { currentPlatform } from './host.js';
-import type { Selection, Source, SourceImage } from './source.js';
+import type { Selection, Source, SourceDocument, SourceImage, SourceIndex } from './source.js';
 
 /** What is wanted of a registry. */
 export interface RegistrySelection extends Selection {
@@ -38,13 +39,15 @@ export async function openRegistry(
   const { signal, allPlatforms } = selection;
   const notes: string[] = [];
   const top = await registry.manifest(reference, { signal });
-  const documents = documentsOf(context, registry, reference, selection, new Map([[top.digest, top.bytes]]));
+  const documents = registryDocuments(context, registry, reference, selection, top);
   const root: Descriptor = { mediaType: top.mediaType, digest: top.digest, size: top.bytes.length };
   const label = formatRegistryReference(reference);
   const name = selection.name ?? nameOf(reference);
   const chosen = allPlatforms
     ? await namedCandidates(documents, root, label, name)
     : [{ name, candidate: await choose(documents, [root], label, label, selection, notes) }];
+  const index =
+    allPlatforms && isIndexType(root.mediaType) ? await wholeIndex(documents, root, label, name, notes) : undefined;
   const images: SourceImage[] = [];
   for (const { name, candidate } of chosen) {
     // That some of all platforms is not for this machine is no news.
@@ -53,7 +56,37 @@ export async function openRegistry(
     const source = formatRegistryReference({ host, repository, digest: candidate.descriptor.digest });
     images.push({ ...image, source });
   }
-  return { format: 'registry', images, notes, parallel: PARALLEL };
+  return { format: 'registry', images, notes, parallel: PARALLEL, ...(index === undefined ? {} : { index }) };
+}
+
+/**
+ * What has to be kept besides the images, so that the index can be pushed as it is: indexes, and all of what is no image, such as
+ * attestations. Where that cannot be, the images come without it.
+ */
+async function wholeIndex(
+  documents: Documents,
+  root: Descriptor,
+  label: string,
+  name: string,
+  notes: string[],
+): Promise<SourceIndex | undefined> {
+  try {
+    const bundle = await readBundle(root, label, (descriptor, referrer) => documents.read(descriptor, referrer));
+    const images = new Set((await candidatesOf(documents, [root], label)).map(({ descriptor }) => descriptor.digest));
+    const kept: (SourceDocument & Descriptor)[] = [];
+    for (const { descriptor, bytes, blobs } of bundle.toReversed()) {
+      if (images.has(descriptor.digest)) continue;
+      kept.push({ ...descriptor, bytes });
+      for (const blob of blobs)
+        kept.push({ ...blob, bytes: await documents.read(blob, `manifest ${descriptor.digest}`) });
+    }
+    return { name, documents: kept };
+  } catch (error) {
+    if (!(error instanceof LayerfsError) || (error.code !== 'unimplemented' && error.code !== 'resource-exhausted'))
+      throw error;
+    notes.push(`the index itself is not kept, only its images: ${error.message}`);
+    return undefined;
+  }
 }
 
 /** An image that was asked for by digest alone gets that as its tag: without a name it would not stay. */
@@ -90,15 +123,16 @@ async function namedCandidates(
   });
 }
 
-/** @param known documents that are here */
-function documentsOf(
+/** Documents and layers of a repository; what the store has, or was fetched before, is not fetched. @param top is here */
+export function registryDocuments(
   context: StoreContext,
   registry: Registry,
   reference: RegistryReference,
-  { onFetched, signal }: RegistrySelection,
-  known: Map<Digest, Uint8Array>,
+  { onFetched, signal }: Pick<RegistrySelection, 'onFetched' | 'signal'>,
+  top: FetchedManifest,
 ): Documents {
   const { host, repository } = reference;
+  const known = new Map<Digest, Uint8Array>([[top.digest, top.bytes]]);
   return {
     async read(descriptor, referrer) {
       const { digest, size, mediaType } = descriptor;

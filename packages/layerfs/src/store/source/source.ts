@@ -1,4 +1,5 @@
 import type { DiffID, Digest } from '../../core/digest.js';
+import type { Descriptor } from '../../core/oci/descriptor.js';
 import type { ImageConfig } from '../../core/oci/config.js';
 
 /** What kind of thing images are read from. */
@@ -45,6 +46,14 @@ export interface SourceImage {
   readonly complete?: (layers: readonly FoundLayer[]) => SourceDocuments;
 }
 
+/** The index that the images are of. */
+export interface SourceIndex {
+  /** What the image of it that is for this machine is called. */
+  readonly name: string;
+  /** All of it but the images: the index first, further ones, and what is no image. */
+  readonly documents: readonly (SourceDocument & Descriptor)[];
+}
+
 /** Manifest and config of an image. */
 export interface SourceDocuments {
   readonly manifest: SourceDocument & { readonly mediaType: string };
@@ -73,6 +82,8 @@ export interface Source {
   readonly format: SourceFormat;
   readonly images: readonly SourceImage[];
   readonly notes: readonly string[];
+  /** Where it is to be kept. */
+  readonly index?: SourceIndex;
   /** How many layers to read at the same time, where waiting for others takes most of it. */
   readonly parallel?: number;
 }

@@ -2,7 +2,10 @@
 import type { Digest } from '../../../core/digest.js';
 import { LayerfsError } from '../../../core/error.js';
 import { MAX_DOCUMENT } from '../../../core/oci/json.js';
+import type { Descriptor } from '../../../core/oci/descriptor.js';
+import { isIndexType, isManifestType } from '../../../core/oci/media-types.js';
 import { parseManifest } from '../../../core/oci/manifest.js';
+import { parseRegistryReference } from '../../../registry/address.js';
 import { Registry } from '../../../registry/registry.js';
 import type { ImageRecord } from '../../meta.js';
 import type { SourceLayer } from '../../source/source.js';
@@ -40,8 +43,11 @@ export class Origins {
   ): Promise<{ readonly what: string; readonly bytes: Uint8Array } | undefined> {
     for (const { record } of images) {
       const { source } = record;
-      if (source === undefined || (record.digest !== digest && record.config !== digest)) continue;
+      if (source === undefined) continue;
+      const listed = record.indexes?.flatMap(({ documents }) => documents).find((one) => one.digest === digest);
+      if (listed === undefined && record.digest !== digest && record.config !== digest) continue;
       try {
+        if (listed !== undefined) return { what: source, bytes: await this.#listed(source, listed) };
         const manifest = await this.#registry().manifest(source, { signal: this.#signal });
         if (manifest.digest === digest) return { what: source, bytes: manifest.bytes };
         const { config } = parseManifest(manifest.bytes, manifest.digest);
@@ -51,6 +57,14 @@ export class Origins {
       }
     }
     return undefined;
+  }
+
+  /** What an index brought: a manifest or index, or a blob, of the repository of `source`. */
+  async #listed(source: string, descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>): Promise<Uint8Array> {
+    const { digest, mediaType } = descriptor;
+    if (!isIndexType(mediaType) && !isManifestType(mediaType)) return this.#config(source, descriptor);
+    const { host, repository } = parseRegistryReference(source);
+    return (await this.#registry().manifest({ host, repository, digest }, { signal: this.#signal })).bytes;
   }
 
   close(): void {

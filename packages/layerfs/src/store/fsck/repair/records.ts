@@ -40,7 +40,7 @@ function repairsOf({ state }: RepairWork, { records, images }: Comparison): Reco
     const image = imageFrom(state, digest as Digest);
     if (image === undefined) return false;
     const known = records.images.get(image.digest);
-    writer.set('images', image.digest, known === undefined ? image : { ...image, imported: known.imported });
+    writer.set('images', image.digest, known === undefined ? image : { ...image, ...whatOnlyRecordsTell(known) });
     return true;
   };
   return {
@@ -69,11 +69,20 @@ function repairsOf({ state }: RepairWork, { records, images }: Comparison): Reco
       const record: SnapshotRecord | undefined = records.snapshots.get(key);
       const image: ImageRecord | undefined = record === undefined ? undefined : imageFrom(state, record.image.digest);
       if (record === undefined || image === undefined) return undefined;
-      writer.set('snapshots', key, { ...record, image: { ...image, imported: record.image.imported } });
+      writer.set('snapshots', key, { ...record, image: { ...image, ...whatOnlyRecordsTell(record.image) } });
       return 'written anew from manifest and config';
     },
     leases: () => undefined,
     removals: () => undefined,
+  };
+}
+
+/** How an image came is in no file. */
+function whatOnlyRecordsTell({ imported, source, indexes }: ImageRecord): Partial<ImageRecord> {
+  return {
+    imported,
+    ...(source === undefined ? {} : { source }),
+    ...(indexes === undefined ? {} : { indexes }),
   };
 }
 
