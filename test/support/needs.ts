@@ -12,6 +12,7 @@ const PACKAGES: Record<string, string> = {
   'systemd-analyze': 'systemd',
   'systemd-socket-activate': 'systemd',
   mmdebstrap: 'mmdebstrap',
+  script: 'bsdutils',
 };
 
 function has(program: string): boolean {

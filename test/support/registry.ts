@@ -142,7 +142,13 @@ export async function putImage(host: string, repository: string, tag: string, im
   await put(`http://${host}/v2/${repository}/manifests/${tag}`, manifest, image.manifest.mediaType);
 }
 
-/** Gives tokens that docker-registry takes, to whoever has the password or wants only to read `public/`. */
+/** What gets tokens without a password. */
+export const IDENTITY_TOKEN = 'identity-word';
+
+/**
+ * Gives tokens that docker-registry takes, to whoever has the password or {@link IDENTITY_TOKEN}, or wants only to read `public/`. A wrong
+ * password is refused.
+ */
 export async function serveTokens(
   certificate: Certificate,
 ): Promise<{ realm: string; server: Server; given: string[] }> {
@@ -150,20 +156,26 @@ export async function serveTokens(
   const chain = readFileSync(certificate.cert, 'utf8').replace(/-----[^-]+-----|\s/g, '');
   const key = readFileSync(certificate.key, 'utf8');
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const server = createServer((incoming, answer) => {
-    const url = new URL(incoming.url ?? '', 'http://token');
-    const scopes = url.searchParams.getAll('scope');
+  const giveToken = (
+    url: URL,
+    form: URLSearchParams | undefined,
+    authorization: string | undefined,
+  ): string | undefined => {
+    const scopes = form === undefined ? url.searchParams.getAll('scope') : (form.get('scope') ?? '').split(' ');
     const basic = `Basic ${Buffer.from(`${USER.name}:${USER.password}`).toString('base64')}`;
-    const known = incoming.headers.authorization === basic;
-    const access = scopes.map((scope) => {
-      const [, type, name, actions] = /^(\w+):(.+):([\w,]+)$/.exec(scope) ?? [];
-      const allowed = known ? actions.split(',') : name.startsWith('public/') ? ['pull'] : [];
-      return { type, name, actions: allowed };
-    });
+    const known = authorization === basic || form?.get('refresh_token') === IDENTITY_TOKEN;
+    if ((form !== undefined || authorization !== undefined) && !known) return undefined;
+    const access = scopes
+      .filter((scope) => scope !== '')
+      .map((scope) => {
+        const [, type, name, actions] = /^(\w+):(.+):([\w,]+)$/.exec(scope) ?? [];
+        const allowed = known ? actions.split(',') : name.startsWith('public/') ? ['pull'] : [];
+        return { type, name, actions: allowed };
+      });
     const now = Math.floor(Date.now() / 1000);
     const claims = {
       iss: 'test-issuer',
-      aud: url.searchParams.get('service'),
+      aud: (form ?? url.searchParams).get('service'),
       sub: known ? USER.name : '',
       nbf: now - 10,
       iat: now,
@@ -173,9 +185,21 @@ export async function serveTokens(
     };
     const text = `${part({ typ: 'JWT', alg: 'RS256', x5c: [chain] })}.${part(claims)}`;
     given.push(scopes.join(' '));
-    const token = `${text}.${createSign('sha256').update(text).sign(key, 'base64url')}`;
-    answer.end(JSON.stringify({ token, expires_in: 300 }));
-  }).listen(0, '127.0.0.1');
+    return `${text}.${createSign('sha256').update(text).sign(key, 'base64url')}`;
+  };
+  const answerTo = async (incoming: IncomingMessage, answer: ServerResponse): Promise<void> => {
+    let body = '';
+    for await (const piece of incoming.setEncoding('utf8') as AsyncIterable<string>) body += piece;
+    const form = incoming.method === 'POST' ? new URLSearchParams(body) : undefined;
+    const url = new URL(incoming.url ?? '', 'http://token');
+    const token = giveToken(url, form, incoming.headers.authorization);
+    if (token === undefined) answer.writeHead(401).end('{"errors":[{"code":"UNAUTHORIZED"}]}');
+    else
+      answer.end(
+        JSON.stringify(form === undefined ? { token, expires_in: 300 } : { access_token: token, expires_in: 300 }),
+      );
+  };
+  const server = createServer((incoming, answer) => void answerTo(incoming, answer)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { realm: `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`, server, given };
 }

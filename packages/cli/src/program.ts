@@ -156,6 +156,31 @@ Example:
     );
   registry(
     command(
+      'login <registry>',
+      'keep credentials for a registry, once it has taken them',
+      (name) => `log in to ${name}`,
+      () => import('./commands/registry/login.js'),
+    ),
+  )
+    .option('-u, --username <name>', 'the user (default: asked for)')
+    .option('--password-stdin', 'read the password from standard input (default: asked for, and not shown)')
+    .addHelpText(
+      'after',
+      `
+They are kept where docker, podman and skopeo find them, too: by the credential helper that is configured, else in a file of mode 0600.
+
+Examples:
+  layerfs login registry.example:5000
+  pass registry | layerfs login registry.example:5000 --username me --password-stdin`,
+    );
+  command(
+    'logout <registry>',
+    'forget the credentials for a registry',
+    (name) => `log out of ${name}`,
+    () => import('./commands/registry/logout.js'),
+  );
+  registry(
+    command(
       'tags <repository>',
       'list what a repository of a registry has',
       (repository) => `list the tags of ${repository}`,

@@ -27,6 +27,7 @@ export {
   type RegistryReference,
 } from './registry/address.js';
 export { storedCredentials, type Credentials, type CredentialSource } from './registry/auth/credentials.js';
+export { forgetCredentials, saveCredentials, type LoginOptions } from './registry/auth/login.js';
 export type { RetryOptions } from './registry/backoff.js';
 export { HOST_FOLDERS } from './registry/hosts/endpoints.js';
 export type { TlsSettings } from './registry/http/transport.js';

@@ -14,6 +14,8 @@ export interface Ask {
   /** Below `/v2`, with its query. Or a whole URL, as servers name those to send to. */
   readonly path: string;
   readonly need: Capability;
+  /** Mirrors are not asked. */
+  readonly own?: boolean;
   /** GET without it. */
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;

@@ -69,7 +69,7 @@ export function statusFault(
 ): Error {
   const told = registryMessage(body);
   const words: Record<number, string> = {
-    401: 'not authorised: log in with docker login or podman login',
+    401: 'not authorised: log in with layerfs login',
     403: 'access denied',
     404: 'not found',
     429: 'too many requests',

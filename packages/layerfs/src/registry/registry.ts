@@ -98,7 +98,7 @@ export class Registry {
   async ping(host: string, options: CallOptions = {}): Promise<void> {
     const reference = { host: parseRegistryHost(host), repository: '' };
     await this.#trying(options.signal, async () => {
-      const ask: Ask = { what: `registry ${reference.host}`, path: '/', need: 'resolve', expect: [200] };
+      const ask: Ask = { what: `registry ${reference.host}`, path: '/', need: 'push', own: true, expect: [200] };
       (await this.ask(reference, ask, options.signal)).discard();
     });
   }
@@ -222,7 +222,9 @@ export class Registry {
 
   /** Asks the places where something may be, one after the other. @throws Fault where it makes sense to try again */
   protected async ask(reference: RegistryReference, ask: Ask, signal: AbortSignal | undefined): Promise<HttpAnswer> {
-    const able = this.#connectionsOf(reference.host).filter((one) => one.endpoint.capabilities.has(ask.need));
+    const able = this.#connectionsOf(reference.host).filter(
+      ({ endpoint }) => endpoint.capabilities.has(ask.need) && !(ask.own === true && endpoint.mirror),
+    );
     if (able.length === 0) throw new LayerfsError('not-found', `${reference.host} has no place for ${ask.need}`);
     for (const [i, connection] of able.entries()) {
       try {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Registry } from 'layerfs';
+import { Registry, type CredentialSource } from 'layerfs';
 import type { GlobalOptions } from '../../context.js';
 
 /** Options of commands that speak to registries. */
@@ -11,11 +11,15 @@ export interface RegistryOptions extends GlobalOptions {
   readonly hostsDir?: string;
 }
 
-/** A client as the command line wants it. */
-export function registryOf({ plainHttp, ca, cert, key, hostsDir }: RegistryOptions): Registry {
+/** A client as the command line wants it. @param credentials in place of those that are kept */
+export function registryOf(
+  { plainHttp, ca, cert, key, hostsDir }: RegistryOptions,
+  credentials?: CredentialSource,
+): Registry {
   const folder = hostsDir ?? process.env['LAYERFS_HOSTS_DIR'];
   return new Registry({
     plainHttp: plainHttp === true,
+    ...(credentials === undefined ? {} : { credentials }),
     ...(folder === undefined || folder === '' ? {} : { hostFolders: [folder] }),
     tls: {
       ...(ca === undefined ? {} : { ca: [readFileSync(ca, 'utf8')] }),
