@@ -219,7 +219,7 @@ test('at a terminal it asks, and the password is not shown', async (context) => 
   ];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     shown += text;
-    if (answers[0]?.[0].test(shown) === true) child.stdin.write(answers.shift()?.[1] ?? '');
+    if (answers.length > 0 && answers[0][0].test(shown)) child.stdin.write(answers.shift()?.[1] ?? '');
   });
   const [code] = (await once(child, 'close')) as [number];
   expect(shown).toMatch(new RegExp(`^User: ${USER.name}`));

@@ -26,11 +26,12 @@ export interface Certificate {
   readonly key: string;
 }
 
-export async function makeCertificate(folder: string): Promise<Certificate> {
-  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-  const made = 'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost';
-  const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1';
-  await run('openssl', [...made.split(' '), '-addext', names, '-keyout', key, '-out', cert]);
+/** @param name also names a certificate of one more host */
+export async function makeCertificate(folder: string, name = 'localhost'): Promise<Certificate> {
+  const [cert, key] = [join(folder, `${name}-cert.pem`), join(folder, `${name}-key.pem`)];
+  const made = 'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=NAME';
+  const names = `subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:${name}`;
+  await run('openssl', [...made.replace('NAME', name).split(' '), '-addext', names, '-keyout', key, '-out', cert]);
   return { cert, key };
 }
 

@@ -93,9 +93,10 @@ Examples:
       .option('--ca <file>', 'trust this authority, too (PEM)')
       .option('--cert <file>', 'prove who we are with this certificate (PEM)')
       .option('--key <file>', 'its key, where it is not in the same file')
+      .option('--hosts-dir <folder>', "settings and mirrors of registries (default: containerd's and Docker's certs.d)")
       .option(
-        '--hosts-dir <folder>',
-        "settings and mirrors of registries (default: containerd's and Docker's certs.d)",
+        '--config <file>',
+        'TOML with a section registries (default: $LAYERFS_CONFIG, or config.toml of layerfs)',
       );
   registry(
     command(
@@ -426,7 +427,7 @@ Examples:
     .hook('preAction', async (self) => {
       const { config } = self.opts<{ config?: string }>();
       if (config === undefined) return;
-      const { applyConfig } = await import('./commands/snapshotter/config.js');
+      const { applyConfig } = await import('./config/options.js');
       applyConfig(self, config);
     })
     .addHelpText(
@@ -547,11 +548,13 @@ Examples:
     (ids) => `give back ${[ids].flat().join(', ')}`,
     () => import('./commands/lease/release.js'),
   ).addOption(json());
-  command(
-    'fsck',
-    'check everything that the store claims, and repair it',
-    () => 'check the store',
-    () => import('./commands/store/fsck.js'),
+  registry(
+    command(
+      'fsck',
+      'check everything that the store claims, and repair it',
+      () => 'check the store',
+      () => import('./commands/store/fsck.js'),
+    ),
   )
     .option('--repair', 'repair what can be repaired; what is lost is moved to quarantine, never removed')
     .option(

@@ -41,7 +41,7 @@ export function ask(question: string, secret: boolean, signal: AbortSignal): Pro
         if (char === '\u0003') return stop();
         if (char === '\u007f' || char === '\b') {
           if (!secret && text !== '') stderr.write('\b \b');
-          text = [...text].slice(0, -1).join('');
+          text = Array.from(text).slice(0, -1).join('');
         } else if (char >= ' ' && text.length < MOST) {
           text += char;
           if (!secret) stderr.write(char);

@@ -29,7 +29,7 @@ export {
 export { storedCredentials, type Credentials, type CredentialSource } from './registry/auth/credentials.js';
 export { forgetCredentials, saveCredentials, type LoginOptions } from './registry/auth/login.js';
 export type { RetryOptions } from './registry/backoff.js';
-export { HOST_FOLDERS } from './registry/hosts/endpoints.js';
+export { HOST_FOLDERS, type RegistrySettings } from './registry/hosts/endpoints.js';
 export type { TlsSettings } from './registry/http/transport.js';
 export { currentPlatform } from './store/source/host.js';
 export { defaultRoot, type StorePaths } from './store/paths.js';

@@ -11,7 +11,7 @@ import { readBlob } from './blob.js';
 import { Connection, type Ask } from './connection.js';
 import { documentDigest } from './digest.js';
 import { Fault, settled } from './fault.js';
-import { endpointsOf, HOST_FOLDERS } from './hosts/endpoints.js';
+import { endpointsOf, HOST_FOLDERS, type RegistrySettings } from './hosts/endpoints.js';
 import { readLimited } from './http/limited.js';
 import type { HttpAnswer, TlsSettings } from './http/transport.js';
 import { putManifest } from './upload/manifest.js';
@@ -25,6 +25,8 @@ export interface RegistryOptions {
   readonly plainHttp?: readonly string[] | boolean;
   /** Further authorities, and a client certificate. PEM texts. */
   readonly tls?: TlsSettings;
+  /** What is said about single registries, by `host` or `host:port`; it goes before the folders. */
+  readonly settings?: Readonly<Record<string, RegistrySettings>>;
   /** Folders of settings for registries, in place of {@link HOST_FOLDERS}. */
   readonly hostFolders?: readonly string[];
   readonly retry?: Partial<RetryOptions>;
@@ -251,9 +253,9 @@ export class Registry {
   #connectionsOf(host: string): Connection[] {
     let connections = this.#connections.get(host);
     if (connections === undefined) {
-      const { environment = process.env, idle = 60_000, hostFolders, plainHttp, tls } = this.#options;
+      const { environment = process.env, idle = 60_000, hostFolders, plainHttp, settings = {}, tls } = this.#options;
       const folders = hostFolders ?? HOST_FOLDERS;
-      const endpoints = endpointsOf(host, { folders, plainHttp: plainHttp ?? false, tls: tls ?? {} });
+      const endpoints = endpointsOf(host, { folders, plainHttp: plainHttp ?? false, tls: tls ?? {}, settings });
       connections = endpoints.map(
         (endpoint) => new Connection(host, endpoint, { credentials: this.#credentials, environment, idle }),
       );

@@ -1,11 +1,12 @@
 import type { FsckOptions, FsckProgress, FsckReport, Problem } from 'layerfs';
-import { interruption, type GlobalOptions } from '../../context.js';
+import { interruption } from '../../context.js';
 import { EXIT } from '../../errors.js';
 import { formatBytes, plural } from '../../format.js';
 import { note, print, printJson } from '../../output.js';
 import { Progress, progressScreen } from '../../progress.js';
+import type { RegistryOptions } from '../registry/options.js';
 
-interface Options extends GlobalOptions {
+interface Options extends RegistryOptions {
   readonly repair?: boolean;
   readonly from?: readonly string[];
   readonly afresh?: boolean;
