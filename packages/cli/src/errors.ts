@@ -46,7 +46,6 @@ const SYSTEM: Readonly<Record<string, { readonly text: string; readonly exit: nu
 
 /** What a user can do next, by the command and the error's code (`*`: any command). */
 const NEXT: readonly (readonly [command: string, code: LayerfsErrorCode, hint: string])[] = [
-  ['pull', 'unavailable', 'what has come is kept: the next pull goes on from there'],
   ['unmount', 'failed-precondition', 'end what uses it, or unmount with --lazy'],
   [
     'rmi',

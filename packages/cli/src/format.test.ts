@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatAge, formatBytes, oneLine, parseSize, plural, shortDigest, table } from './format.js';
+import { formatAge, formatBytes, formatTime, oneLine, parseSize, plural, shortDigest, table } from './format.js';
 
 test.each([
   [0, '0 B'],
@@ -60,3 +60,12 @@ test('small words', () => {
   expect(shortDigest(`sha256:${'ab'.repeat(32)}`)).toBe('abababababab');
   expect(oneLine('RUN a && \\\n\tb  \n')).toBe('RUN a && \\ b');
 });
+
+test.each([
+  [0, '0 s'],
+  [0.2, '1 s'],
+  [59, '59 s'],
+  [60, '1:00'],
+  [125, '2:05'],
+  [3725, '1:02:05'],
+])('%f seconds', (seconds, text) => expect(formatTime(seconds)).toBe(text));

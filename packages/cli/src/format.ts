@@ -31,6 +31,15 @@ export function parseDuration(text: string): number | undefined {
   return Number.isSafeInteger(time) ? time : undefined;
 }
 
+/** Seconds for people: `5 s`, `2:05`, `1:02:05`. */
+export function formatTime(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
 /** A number with its noun: `1 layer`, `3 layers`. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

@@ -1,9 +1,11 @@
-import { formatBytes, shortDigest } from './format.js';
+import { formatBytes, formatTime, shortDigest } from './format.js';
+import { Rate } from './rate.js';
 
 interface Bar {
   label: string;
   done: number;
   total: number;
+  rate: Rate;
 }
 
 /** Where bars are drawn: standard error, or a stand-in. */
@@ -39,11 +41,12 @@ export class Progress {
   /** Sets how far something is. */
   update(key: string, label: string, done: number, total: number, now = Date.now()): void {
     if (this.#screen === undefined || this.#ended.has(key)) return;
-    const bar = this.#bars.get(key) ?? { label, done: 0, total: 0 };
+    const bar = this.#bars.get(key) ?? { label, done: 0, total: 0, rate: new Rate(done, now) };
     this.#bars.set(key, bar);
     bar.label = label;
     bar.done = done;
     bar.total = total;
+    bar.rate.seen(done, now);
     if (now - this.#last < INTERVAL) return;
     this.#last = now;
     this.#draw([]);
@@ -105,5 +108,8 @@ function line(bar: Bar): string {
   // A stream's size is not known before its end.
   if (bar.total <= 0) return `${bar.label}  ${formatBytes(bar.done)}`;
   const full = Math.round(Math.min(1, bar.done / bar.total) * WIDTH);
-  return `${bar.label}  [${'#'.repeat(full)}${'.'.repeat(WIDTH - full)}] ${formatBytes(bar.done)} of ${formatBytes(bar.total)}`;
+  const rate = bar.rate.perSecond();
+  const left =
+    rate > 0 ? `, ${formatBytes(Math.round(rate))}/s, ${formatTime((bar.total - bar.done) / rate)} left` : '';
+  return `${bar.label}  [${'#'.repeat(full)}${'.'.repeat(WIDTH - full)}] ${formatBytes(bar.done)} of ${formatBytes(bar.total)}${left}`;
 }

@@ -18,8 +18,10 @@ interface Options extends RegistryOptions {
 export async function run(ref: string, options: Options): Promise<void> {
   const signal = interruption();
   const progress = new Progress(progressScreen(options));
+  let came = 0;
   const onProgress = (event: ImportProgress): void => {
-    if (event.kind === 'layer') progress.layer(event);
+    if (event.kind === 'fetched') came += event.bytes;
+    else if (event.kind === 'layer') progress.layer(event);
     else if (event.kind === 'note' && options.quiet !== true && options.json !== true) {
       progress.clear();
       note(`layerfs: ${event.message}`);
@@ -38,6 +40,14 @@ export async function run(ref: string, options: Options): Promise<void> {
           onProgress,
           signal,
         })
+        .catch((error: unknown) => {
+          progress.clear();
+          // Of nothing, nothing is kept; and what is wrong is not kept either.
+          if (came > 0 && isPassing(error) && options.quiet !== true) {
+            note(`layerfs: ${formatBytes(came)} have come: what of it is kept, the next pull need not fetch again`);
+          }
+          throw error;
+        })
         .finally(() => progress.clear());
       if (options.json === true) return printJson(result);
       printTakenIn('pulled', result.images, options.quiet === true);
@@ -50,4 +60,10 @@ export async function run(ref: string, options: Options): Promise<void> {
   } finally {
     registry.close();
   }
+}
+
+/** A failure that may pass, or somebody who did not want to wait. */
+function isPassing(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return code === 'unavailable' || code === 'aborted';
 }

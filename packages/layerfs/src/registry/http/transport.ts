@@ -87,7 +87,8 @@ export class Transport {
         const socket = await this.#tunnel(proxy, url, signal);
         const host = url.hostname.replace(/^\[|\]$/g, '');
         const connection = tls.connect({ ...secured, socket, host, servername: isIP(host) === 0 ? host : '' });
-        outgoing = https.request(url, { ...options, agent: false, createConnection: () => connection });
+        // With an agent, be it false, Node connects by itself.
+        outgoing = https.request(url, { ...options, createConnection: () => connection });
       }
     } else if (proxy === undefined) {
       outgoing = http.request(url, { ...options, agent: this.#plain });

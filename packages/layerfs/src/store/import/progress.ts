@@ -27,6 +27,8 @@ export type ImportProgress =
       readonly total: number | undefined;
       readonly state: 'waiting' | 'exists' | 'reading' | 'done';
     }
+  /** Bytes that came over the network since the last such event. */
+  | { readonly kind: 'fetched'; readonly bytes: number }
   | { readonly kind: 'image'; readonly name: string | undefined; readonly digest: Digest }
   | { readonly kind: 'note'; readonly message: string };
 

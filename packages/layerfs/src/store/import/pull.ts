@@ -36,7 +36,10 @@ export async function pullImages(context: StoreContext, ref: string, options: Pu
       () =>
         openRegistry(context, registry, reference, {
           allPlatforms,
-          onFetched: (bytes) => (fetched += bytes),
+          onFetched: (bytes) => {
+            fetched += bytes;
+            options.onProgress?.({ kind: 'fetched', bytes });
+          },
           signal,
           ...(options.name === undefined ? {} : { name: parseImageName(options.name) }),
           ...(platform === undefined ? {} : { platform }),
