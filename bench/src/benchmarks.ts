@@ -6,6 +6,7 @@ import { files } from './work/files.js';
 import { importing } from './work/import.js';
 import { micro } from './micro/micro.js';
 import { reading } from './work/read.js';
+import { requests } from './work/requests.js';
 import { scale } from './work/scale.js';
 import { snapshot } from './work/snapshot.js';
 import { using } from './work/use.js';
@@ -17,6 +18,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   importing,
   reading,
   files,
+  requests,
   writing,
   using,
   snapshot,

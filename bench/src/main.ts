@@ -1,5 +1,7 @@
+import { mkdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { BENCHMARKS } from './benchmarks.js';
+import { profileInto } from './peers/layerfs.js';
 import { parseOptions, USAGE, type Options } from './options.js';
 import { comparisonText, compareResults } from './results/compare.js';
 import { inspectMachine, notIdle } from './results/machine.js';
@@ -25,7 +27,17 @@ async function measure(asked: Options): Promise<Results> {
   const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ');
   const file = resultsFile(asked, date);
   const results = (figures: Results['figures']): Results => makeResults({ date, command, quick, machine, figures });
-  const settings = { quick, full, ...(rounds === undefined ? {} : { rounds }) };
+  const profiles = asked.profile === undefined ? undefined : resolve(asked.profile);
+  if (profiles !== undefined) {
+    mkdirSync(profiles, { recursive: true });
+    profileInto(profiles);
+  }
+  const settings = {
+    quick,
+    full,
+    ...(rounds === undefined ? {} : { rounds }),
+    ...(profiles === undefined ? {} : { profiles }),
+  };
   const { figures, failed } = await runBenchmarks(names, settings, (sofar) => {
     if (file !== undefined) writeResults(file, results(sofar));
   });

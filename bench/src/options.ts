@@ -14,6 +14,7 @@ export interface Options {
   readonly compare?: string;
   readonly failIfWorse: boolean;
   readonly report: boolean;
+  readonly profile?: string;
 }
 
 export const USAGE = `npm run bench -- [NAME]… [options]     all benchmarks, or those named
@@ -26,6 +27,7 @@ export const USAGE = `npm run bench -- [NAME]… [options]     all benchmarks, o
   --compare FILE     what changed since that results file beyond noise
   --fail-if-worse    with --compare: exit code 3 when something costs more
   --report           write bench/results/DATE.json (or --json's file), beside it a report and plots, and the README's table
+  --profile FOLDER   keep for each of our FUSE mounts counts and latencies by opcode, and its server's CPU profile
   --from FILE        run nothing: take the figures of a results file`;
 
 /** @returns undefined for --help @throws Error with a sentence for the user */
@@ -42,6 +44,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       json: { type: 'string' },
       from: { type: 'string' },
       compare: { type: 'string' },
+      profile: { type: 'string' },
       'fail-if-worse': { type: 'boolean', default: false },
       report: { type: 'boolean', default: false },
     },
@@ -55,7 +58,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) {
     throw new Error(`--rounds wants a number, not ${values.rounds}`);
   }
-  const { list, quick, full, json, from, compare, report } = values;
+  const { list, quick, full, json, from, compare, report, profile } = values;
   return {
     names: positionals,
     list,
@@ -67,5 +70,6 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     ...(json === undefined ? {} : { json }),
     ...(from === undefined ? {} : { from }),
     ...(compare === undefined ? {} : { compare }),
+    ...(profile === undefined ? {} : { profile }),
   };
 }

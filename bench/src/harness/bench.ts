@@ -29,6 +29,8 @@ export interface Settings {
   readonly quick: boolean;
   /** The largest data: what takes more than an hour. */
   readonly full: boolean;
+  /** A folder that gets the profiles of our servers. */
+  readonly profiles?: string;
   /** In place of the benchmark's own number. */
   readonly rounds?: number;
 }
@@ -49,6 +51,10 @@ export class Bench {
 
   get quick(): boolean {
     return this.#settings.quick;
+  }
+
+  get profiles(): string | undefined {
+    return this.#settings.profiles;
   }
 
   get full(): boolean {

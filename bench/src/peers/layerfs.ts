@@ -1,10 +1,20 @@
 /** Our own ways to mount. */
+import { join } from 'node:path';
 import { LAYERFS, run } from '../harness/programs.js';
 import type { Peer } from './peer.js';
 
-function ours(name: string, options: readonly string[]): Peer {
+function ours(name: string, options: readonly string[] | (() => readonly string[])): Peer {
   const mount = (root: string, image: string, mountpoint: string, ...more: string[]): number | undefined => {
-    const words = ['--root', root, 'mount', image, mountpoint, '--json', ...options, ...more];
+    const words = [
+      '--root',
+      root,
+      'mount',
+      image,
+      mountpoint,
+      '--json',
+      ...(typeof options === 'function' ? options() : options),
+      ...more,
+    ];
     const info = JSON.parse(run(LAYERFS, ...words)) as { pid: number; kernel?: unknown };
     return info.kernel === undefined ? info.pid : undefined;
   };
@@ -17,8 +27,24 @@ function ours(name: string, options: readonly string[]): Peer {
   };
 }
 
+let profiles: string | undefined;
+let sequence = 0;
+
+/** From now on each mount by FUSE leaves its server's profile in a folder. */
+export function profileInto(folder: string): void {
+  profiles = folder;
+}
+
 /** By FUSE, our own protocol loop. */
-export const layerfs = ours('layerfs FUSE', []);
+export const layerfs = ours('layerfs FUSE', () => {
+  if (profiles === undefined) return [];
+  return ['--profile', join(profiles, `mount-${String(sequence++).padStart(4, '0')}.json`)];
+});
+
+/** The same, with its server's profile in a file. */
+export function layerfsProfiled(file: string): Peer {
+  return ours('layerfs FUSE', ['--profile', file]);
+}
 
 /** By the kernel alone: EROFS and overlayfs. Root only. */
 export const layerfsKernel = ours('layerfs kernel', ['--mount-mode', 'kernel']);

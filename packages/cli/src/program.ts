@@ -358,6 +358,7 @@ Examples:
       new Option('--verify <when>', 'check the sha256 of what is read, the first time it is opened').choices(['open']),
     )
     .option('--trace <file>', 'log each request with its duration')
+    .option('--profile <file>', 'write latencies of each opcode, and a CPU profile of the server, when it ends')
     .option('--passthrough', 'let the kernel read file data itself where it can (default: when files are large)')
     .option('--no-passthrough', 'serve file data from the serving process, and the page cache')
     .option('--dev', 'let device files work')

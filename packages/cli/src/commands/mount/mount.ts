@@ -16,6 +16,7 @@ interface Options extends GlobalOptions {
   readonly verbose?: boolean;
   readonly mountMode?: 'fuse' | 'kernel' | 'auto';
   readonly trace?: string;
+  readonly profile?: string;
   readonly verify?: 'open';
   readonly passthrough?: boolean;
   readonly rw?: boolean;
@@ -40,6 +41,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
     ...(options.allowOther === true ? { allowOther: true } : {}),
     ...(options.verify === undefined ? {} : { verify: options.verify }),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
+    ...(options.profile === undefined ? {} : { profile: options.profile }),
     signal,
   };
   const onlyServed = servedOptions(options);
@@ -75,6 +77,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
 function servedOptions(options: Options): string | undefined {
   if (options.foreground === true) return '--foreground';
   if (options.trace !== undefined) return '--trace';
+  if (options.profile !== undefined) return '--profile';
   if (options.verify !== undefined) return '--verify';
   return options.passthrough === false ? '--no-passthrough' : undefined;
 }

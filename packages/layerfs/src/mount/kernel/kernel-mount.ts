@@ -32,7 +32,7 @@ export interface KernelMountSource extends MountSource {
 }
 
 /** Of {@link mountByKernel}; what only a server could do is not among them. */
-export type KernelMountOptions = Omit<MountOptions, 'passthrough' | 'allowOther' | 'trace' | 'spins'>;
+export type KernelMountOptions = Omit<MountOptions, 'passthrough' | 'allowOther' | 'trace' | 'profile' | 'spins'>;
 
 /** The ways that there are to do it on this machine; the best one unless told. For tests. */
 export interface KernelWays {

@@ -49,6 +49,7 @@ export interface MountInfo {
     readonly allowDevices: boolean;
     readonly allowSetuid: boolean;
     readonly trace?: string;
+    readonly profile?: string;
     /** Content is verified when it is opened. */
     readonly verify?: 'open';
   };

@@ -1,5 +1,13 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { Connection, Loop, MountError, mountKernel, mountWithHelper, type MountOptions } from '@layerfs/fuse';
+import {
+  Connection,
+  Loop,
+  MountError,
+  mountKernel,
+  mountWithHelper,
+  type ConnectionHooks,
+  type MountOptions,
+} from '@layerfs/fuse';
 import { POLL, PollSet, mapFile } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { Tree } from '../../core/tree/tree.js';
@@ -13,6 +21,7 @@ import type { ProblemListener } from '../filesystem/objects.js';
 import { chooseContent, openObjects, stackDepth, type OpenedObjects } from './passthrough.js';
 import { openUnion, type Root } from './union-root.js';
 import type { ServePlan } from './plan.js';
+import type { RequestProfile } from './profile.js';
 import { TraceFile } from './trace.js';
 
 /** A mount that answers, to be driven by its {@link Loop}. */
@@ -59,9 +68,11 @@ export async function startServing(plan: ServePlan, wake: readonly number[], tur
     const { fd, transport } = await mountSomehow(options);
     mounted = true;
     const trace = plan.info.options.trace === undefined ? undefined : new TraceFile(plan.info.options.trace, tree);
+    const profile = await openProfile(plan.info.options.profile);
+    const onRequest = hookOf(trace?.record, profile?.record);
     const connection = new Connection(fd, root.fs, {
       onError: (error, opcode) => log.write(`${opcode}: ${error instanceof Error ? error.message : String(error)}`),
-      ...(trace === undefined ? {} : { onRequest: trace.record }),
+      ...(onRequest === undefined ? {} : { onRequest }),
     });
     answerInit(connection);
     const content = root.serve(connection);
@@ -72,6 +83,7 @@ export async function startServing(plan: ServePlan, wake: readonly number[], tur
       ...(plan.spins === undefined ? {} : { spins: plan.spins }),
       onEnd: () => {
         trace?.close();
+        profile?.close();
         entry.remove();
         log.close();
         verifier?.close();
@@ -92,6 +104,23 @@ export async function startServing(plan: ServePlan, wake: readonly number[], tur
     entry.remove();
     throw asLayerfsError(error, plan);
   }
+}
+
+/** Its module is loaded only when it is wanted. */
+async function openProfile(file: string | undefined): Promise<RequestProfile | undefined> {
+  if (file === undefined) return undefined;
+  const module = await import('./profile.js');
+  return new module.RequestProfile(file);
+}
+
+type RequestHook = ConnectionHooks['onRequest'];
+
+function hookOf(one: RequestHook, other: RequestHook): RequestHook {
+  if (one === undefined || other === undefined) return one ?? other;
+  return (request) => {
+    one(request);
+    other(request);
+  };
 }
 
 function describe(
