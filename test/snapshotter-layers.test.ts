@@ -301,6 +301,23 @@ test.skipIf(reason !== undefined)('attributes of a file are changed without copy
   expect(readFileSync(join(view, 'large')).equals(Buffer.alloc(8 << 20, 'x'))).toBe(true);
 });
 
+test.skipIf(reason !== undefined)('a lease that sealing left behind goes after a failure', async () => {
+  const { setXattr } = await import('@layerfs/linux');
+  open({ seal: 'commit' });
+  await unpacked('one', undefined, (folder) => mkdirSync(join(folder, 'kept')));
+  // As a sealing process makes it, that is killed before its folder's record names it.
+  const { layers } = store.leases.list()[0];
+  await store.leases.create({ layers, expires: 'never', label: 'layerfs snapshotter: lost' });
+  await store.leases.create({ layers, expires: 'never', label: 'of somebody else' });
+  await unpacked('bad', undefined, (folder) => {
+    mkdirSync(join(folder, 'x'));
+    setXattr(join(folder, 'x'), 'trusted.overlay.redirect', Buffer.from('/../out'));
+  });
+  expect(problems.map(String).join()).toContain('redirect');
+  const labels = store.leases.list().map(({ label }) => label);
+  expect(labels.toSorted()).toEqual(['layerfs snapshotter: one', 'of somebody else']);
+});
+
 test.skipIf(reason !== undefined)(
   'a service that is killed while it seals leaves nothing half done',
   { timeout: 5 * MINUTES },

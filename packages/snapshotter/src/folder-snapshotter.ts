@@ -50,6 +50,9 @@ export class FolderSnapshotter implements Snapshotter {
   /** What goes on in the background. */
   readonly #pending = new Set<Promise<void>>();
   #idle: NodeJS.Timeout | undefined;
+  /** IDs of snapshots whose folders nobody needs any more. */
+  readonly #vacating = new Set<string>();
+  #vacated = Promise.resolve();
   #closed = false;
 
   constructor(layout: Layout, lock: number, { store, bases, seal, onProblem }: Parts) {
@@ -70,14 +73,16 @@ export class FolderSnapshotter implements Snapshotter {
     this.#store = store;
     this.#leases = store === undefined ? undefined : new SnapshotLeases(store);
     this.#reconciled = this.#reconcile();
-    this.#behind(() => this.#reconciled);
+    void this.#behind(() => this.#reconciled);
     if (store === undefined || this.#seal === 'never') return;
     this.#sealer = new Sealer({
       store: store.root,
       next: async (except) => this.#sealable(except),
       sealed: (candidate, layer) => this.#sealed(candidate, layer),
-      failed: (candidate, error) => {
+      failed: async (candidate, error) => {
         if (this.#records.get(candidate.name)?.id === candidate.id) this.#onProblem(error);
+        // It may have got as far as its lease.
+        await this.#reconcile();
       },
     });
     this.#sealer.call();
@@ -126,6 +131,7 @@ export class FolderSnapshotter implements Snapshotter {
     }
     this.#lowers.count(replaced.sealed);
     this.#release(this.#lowers.forget(replaced.record, false));
+    await this.#vacated;
   }
 
   /**
@@ -140,22 +146,17 @@ export class FolderSnapshotter implements Snapshotter {
       return false;
     if (this.#isOffered(target, parent)) return true;
     await this.#reconciled;
-    const lease = await this.#leases.create(target, stack.diffIDs);
-    let record: SnapshotRecord | undefined;
-    try {
+    const record = await this.#leases.withRecord(target, stack.diffIDs, (lease) => {
       this.#open();
+      if (this.#isOffered(target, parent)) return undefined;
       const { chainID, diffIDs, contentSize: bytes, entries: inodes } = stack;
-      record = this.#isOffered(target, parent)
-        ? undefined
-        : this.#records.transaction((writer) => {
-            // Of another parent, as in another namespace of containerd's: that finds it by its labels.
-            const name = writer.get(target) === undefined ? target : key;
-            const state = { kind: 'committed', stack: { chainID, diffIDs }, lease, usage: { bytes, inodes } } as const;
-            return this.#add(writer, name, parent, labels, state);
-          });
-    } finally {
-      if (record === undefined) await this.#leases.release(lease);
-    }
+      return this.#records.transaction((writer) => {
+        // Of another parent, as in another namespace of containerd's: that finds it by its labels.
+        const name = writer.get(target) === undefined ? target : key;
+        const state = { kind: 'committed', stack: { chainID, diffIDs }, lease, usage: { bytes, inodes } } as const;
+        return this.#add(writer, name, parent, labels, state);
+      });
+    });
     if (record !== undefined) this.#lowers.count(record);
     return true;
   }
@@ -212,13 +213,7 @@ export class FolderSnapshotter implements Snapshotter {
 
   /** Removes folders that nobody needs any more. */
   #release({ ids, paths }: ReturnType<Lowers['sweep']>): void {
-    const mounted = ids.length === 0 ? undefined : new MountedFolders(this.#layout.snapshots);
-    for (const id of ids) {
-      // By somebody who removed the snapshot first, or had it committed: there is another sweep.
-      if (mounted?.has(id) === true) continue;
-      this.#discard(this.#layout.unplace(id));
-      this.#lowers.removed(id);
-    }
+    if (ids.length > 0) this.#vacate(ids);
     for (const path of paths) this.#discard(this.#layout.takeAway(path));
     // A while later: one container often follows another.
     this.#idle ??= setTimeout(() => {
@@ -231,10 +226,28 @@ export class FolderSnapshotter implements Snapshotter {
     }, IDLE_MS).unref();
   }
 
+  /** Once for all that come in a moment: it looks at the mounts of all processes. */
+  #vacate(ids: readonly string[]): void {
+    const first = this.#vacating.size === 0;
+    for (const id of ids) this.#vacating.add(id);
+    if (!first) return;
+    this.#vacated = this.#behind(async () => {
+      await new Promise(setImmediate);
+      const mounted = new MountedFolders(this.#layout.snapshots);
+      for (const id of this.#vacating) {
+        // By somebody who removed the snapshot first, or had it committed: there is another sweep.
+        if (mounted.has(id)) continue;
+        this.#discard(this.#layout.unplace(id));
+        this.#lowers.removed(id);
+      }
+      this.#vacating.clear();
+    });
+  }
+
   /** @param project what its limit goes with */
   #discard(staged: string | undefined, project?: number): void {
     if (staged === undefined) return;
-    this.#behind(async () => {
+    void this.#behind(async () => {
       await this.#layout.discard(staged);
       if (project !== undefined) this.#quotas.lift(project);
     });
@@ -252,11 +265,12 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   /** Does something in the background. */
-  #behind(action: () => Promise<void>): void {
+  #behind(action: () => Promise<void>): Promise<void> {
     const work = action()
       .catch(this.#onProblem)
       .finally(() => this.#pending.delete(work));
     this.#pending.add(work);
+    return work;
   }
 
   #open(): void {
@@ -417,7 +431,7 @@ export class FolderSnapshotter implements Snapshotter {
     });
     const { lease, project } = record;
     this.#discard(this.#layout.unplace(record.id), project);
-    if (lease !== undefined) this.#behind(async () => this.#leases?.release(lease));
+    if (lease !== undefined) void this.#behind(async () => this.#leases?.release(lease));
     this.#release(this.#lowers.forget(record, true));
   }
 

@@ -148,6 +148,10 @@ export class Meta {
     return this.#all('images').map(({ value }) => value);
   }
 
+  imageDigests(): Digest[] {
+    return this.#keys('images') as Digest[];
+  }
+
   image(digest: Digest): ImageRecord | undefined {
     return this.#get('images', digest);
   }

@@ -32,7 +32,7 @@ import { findImage, type FoundImage } from './image/lookup.js';
 import type { DropResult, RemoveOptions, RemoveResult } from './image/remove.js';
 import { touch } from './image/last-use.js';
 import { Totals, type StoreTotals } from './usage/totals.js';
-import { findStack, type FoundStack } from './image/stacks.js';
+import { StackIndex, type FoundStack } from './image/stacks.js';
 import type { Usage, UsageOptions } from './usage/usage.js';
 import type { ImportOptions, ImportResult } from './import/progress.js';
 import type { PullOptions, PullResult } from './import/pull.js';
@@ -126,6 +126,7 @@ export class Store {
   /** What is kept for others, until a time. */
   readonly leases: Leases;
   readonly #context: StoreContext;
+  readonly #stacks = new StackIndex();
   readonly #hold: VersionHold;
   readonly #trees = new Map<string, MappedTree>();
   readonly #totals: Totals;
@@ -388,7 +389,7 @@ export class Store {
 
   /** The layers of a stack that an image of the store begins with; undefined when there is none. */
   findStack(chainID: ChainID): FoundStack | undefined {
-    return findStack(this.#context, chainID);
+    return this.#stacks.find(this.#context, chainID);
   }
 
   /** The merged tree of a stack of layers, which the caller keeps in the store, as of an image that has the stack's chainID as digest. */

@@ -120,7 +120,11 @@ function syncFile(path: string): void {
  * The path of the merged tree of a stack; it is made when it is missing: chains are a cache.
  * The caller holds the store's shared lock.
  */
-export function ensureChain({ paths, xxhash }: StoreContext, chainID: ChainID, diffIDs: readonly DiffID[]): string {
+export function ensureChain(
+  { paths, xxhash }: Pick<StoreContext, 'paths' | 'xxhash'>,
+  chainID: ChainID,
+  diffIDs: readonly DiffID[],
+): string {
   const target = paths.chainTree(chainID);
   const temporary = join(dirname(dirname(target)), `.${process.pid}-${Math.random().toString(36).slice(2)}`);
   try {

@@ -18,7 +18,7 @@ export interface SealSource {
   /** Records what was sealed. */
   sealed(candidate: Candidate, layer: SealedLayer): Promise<void>;
   /** Told of what could not be sealed. */
-  failed(candidate: Candidate, error: unknown): void;
+  failed(candidate: Candidate, error: unknown): Promise<void>;
 }
 
 /**
@@ -74,7 +74,7 @@ export class Sealer {
       } catch (error) {
         if (signal.aborted) break;
         this.#failed.add(candidate.id);
-        this.#source.failed(candidate, error);
+        await this.#source.failed(candidate, error);
       }
     }
     this.call(AGAIN_MS);
