@@ -5,6 +5,7 @@ import { disk } from './work/disk.js';
 import { files } from './work/files.js';
 import { importing } from './work/import.js';
 import { micro } from './micro/micro.js';
+import { pulling } from './work/pull.js';
 import { reading } from './work/read.js';
 import { requests } from './work/requests.js';
 import { scale } from './work/scale.js';
@@ -16,6 +17,7 @@ import { writing } from './work/write.js';
 export const BENCHMARKS: readonly Benchmark[] = [
   micro,
   importing,
+  pulling,
   reading,
   files,
   requests,
