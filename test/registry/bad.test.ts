@@ -177,7 +177,10 @@ test('an index that points to itself, or that is too deep', async () => {
 test.each([true, false])('a manifest of 1 GiB (told before it comes: %s) is not read', async (told) => {
   let sent = 0;
   const host = await serve((request, answer) => {
-    if (request.url === '/v2/') return void answer.end();
+    if (request.url === '/v2/') {
+      answer.end();
+      return;
+    }
     const length = told ? { 'content-length': String(2 ** 30) } : {};
     answer.writeHead(200, { 'content-type': IMAGE.manifest.mediaType, ...length });
     const piece = Buffer.alloc(65536, 0x20);
@@ -200,8 +203,14 @@ test('what has come is only told to be kept where something came', async () => {
   const right = ofImage(IMAGE);
   let gone = false;
   const host = await serve((request, answer) => {
-    if (gone) return void request.destroy();
-    if (request.url?.endsWith(IMAGE.layers[0].digest) !== true) return right(request, answer);
+    if (gone) {
+      request.destroy();
+      return;
+    }
+    if (request.url?.endsWith(IMAGE.layers[0].digest) !== true) {
+      right(request, answer);
+      return;
+    }
     gone = true;
     answer.writeHead(200, { 'content-length': IMAGE.layers[0].size });
     answer.write(IMAGE.blobs.get(IMAGE.layers[0].digest)?.subarray(0, 20_000), () => answer.destroy());
@@ -218,7 +227,8 @@ test('unauthorised: without credentials, and with a token that is never right', 
   const host = await serve((request, answer) => {
     if (request.url?.startsWith('/token') === true) {
       given++;
-      return void answer.end('{"token":"not-the-right-one"}');
+      answer.end('{"token":"not-the-right-one"}');
+      return;
     }
     answer.setHeader('www-authenticate', `Bearer realm="http://${request.headers.host}/token",service="s"`);
     answer.writeHead(401).end('{"errors":[{"code":"UNAUTHORIZED","message":"go away"}]}');
@@ -237,7 +247,10 @@ test.each([
   ['a redirect', (answer: ServerResponse) => answer.writeHead(307, { location: 'http://localhost:1/x' }).end(), 1],
 ])('a realm that answers with %s', async (_, give, exit) => {
   const host = await serve((request, answer) => {
-    if (request.url?.startsWith('/token') === true) return void give(answer);
+    if (request.url?.startsWith('/token') === true) {
+      give(answer);
+      return;
+    }
     answer.setHeader('www-authenticate', `Bearer realm="http://${request.headers.host}/token"`);
     answer.writeHead(401).end();
   });
@@ -260,7 +273,10 @@ test('a realm on another host: credentials go there with TLS, as Docker does it,
   const right = ofImage(IMAGE);
   const registry = await listen(
     createTlsServer(tls, (request, answer) => {
-      if (request.headers.authorization === 'Bearer good') return right(request, answer);
+      if (request.headers.authorization === 'Bearer good') {
+        right(request, answer);
+        return;
+      }
       answer.writeHead(401, { 'www-authenticate': `Bearer realm="${realm}",service="s"` }).end();
     }),
   );

@@ -106,8 +106,9 @@ async function measure(bench: Bench, pullers: readonly Puller[], registry: Loopb
       bench.add(`${which} pull, processor time`, { subject: name, kind, unit: 'ms', values: values('cpu') });
     }
   }
-  for (const { name, kind, open } of pullers) {
-    const store = open();
+  for (const puller of pullers) {
+    const { name, kind } = puller;
+    const store = puller.open();
     const bytes: number[] = [];
     try {
       for (const tag of ['v0', 'v1']) {
@@ -120,7 +121,7 @@ async function measure(bench: Bench, pullers: readonly Puller[], registry: Loopb
     }
     bench.once('first pull, bytes fetched', name, kind, 'MB', bytes[0]);
     bench.once('next pull, bytes fetched', name, kind, 'MB', bytes[1]);
-    const another = open();
+    const another = puller.open();
     try {
       bench.once('first pull, peak memory', name, kind, 'MB', await another.memory(`${registry.host}/app:v0`));
     } finally {
@@ -190,7 +191,11 @@ function containersTools(bench: Bench, area: Area): Puller[] {
   });
   return [
     puller('skopeo copy', 'skopeo', (storage, ref) => [
-      ...['copy', '-q', '--src-tls-verify=false', `docker://${ref}`, `containers-storage:[${storage}]${ref}`],
+      'copy',
+      '-q',
+      '--src-tls-verify=false',
+      `docker://${ref}`,
+      `containers-storage:[${storage}]${ref}`,
     ]),
     ...(bench.has('podman')
       ? [puller('podman pull', 'podman', (_, ref) => ['pull', '-q', '--tls-verify=false', ref])]
