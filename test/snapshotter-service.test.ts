@@ -1,11 +1,24 @@
 /** The service around the snapshotter, as those who run it see it: sockets, numbers, files, starting and stopping. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openStore } from '../packages/layerfs/dist/index.js';
+import { imageOf, layoutOf } from '../packages/layerfs/dist/store/small-images.test-support.js';
+import { oddLower } from './images/odd-lower.js';
 import { run } from './images/oci.js';
+import { tarOf } from './images/tar.js';
 import { layerfs, type CliResult } from './support/cli.js';
 import { need } from './support/needs.js';
 import { Service } from './support/service.js';
@@ -106,6 +119,37 @@ test('a store of a newer version, and one that is served already, are clear erro
   expect(refused.stderr).toContain(newer);
   expect(refused.stderr).toContain('99');
   expect(refused.code).toBe(6);
+});
+
+test('where the kernel refuses mounts, layers are checked out, and kernel mounts are a clear error', async (context) => {
+  need(context, 'root', 'setpriv');
+  const root = join(folder, 'store');
+  const store = await openStore({ root });
+  await store.import(layoutOf(join(folder, 'layout'), { latest: imageOf([tarOf(...oddLower())]) }), { name: 'app' });
+  const chain = store.image('app').chainID;
+  await store.close();
+  // Root without the right to mount: its trial fails as it does on a kernel without overlayfs or EROFS.
+  const without = (...options: string[]): Service =>
+    new Service(root, join(folder, 's'), options, ['setpriv', '--bounding-set=-sys_admin']);
+  const refused = without('--mount-mode', 'kernel');
+  services.push(refused);
+  await expect(refused.start()).rejects.toThrow(/kernel mounts do not work here: Tried and refused: .*EPERM/);
+  const service = without();
+  services.push(service);
+  await service.start();
+  const session = connect('http://localhost', { createConnection: () => connectSocket(service.socket) });
+  try {
+    const label = Buffer.concat([field(1, Buffer.from('containerd.io/snapshot.ref')), field(2, Buffer.from(chain))]);
+    const offer = call(session, 'Prepare', Buffer.concat([field(2, Buffer.from('extract')), field(4, label)]));
+    // ALREADY_EXISTS
+    await expect(offer).rejects.toThrow('Prepare: 6');
+    await call(session, 'Prepare', Buffer.concat([field(2, Buffer.from('container')), field(3, Buffer.from(chain))]));
+  } finally {
+    session.destroy();
+  }
+  expect(readdirSync(join(root, 'snapshotter/checkout'))).toHaveLength(1);
+  expect(readdirSync(join(root, 'snapshotter/erofs'))).toEqual([]);
+  expect(await service.stop()).toBe(0);
 });
 
 test('a socket that a killed service left is taken over', async () => {

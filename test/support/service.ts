@@ -11,14 +11,17 @@ export class Service {
   readonly root: string;
   readonly socket: string;
   readonly #options: readonly string[];
+  readonly #through: readonly string[];
   #process: ChildProcess | undefined;
   #log = '';
 
   /**
    * @param socket a short path
    * @param options more of the command line
+   * @param through a program that runs it, with its options
    */
-  constructor(root: string, socket: string, options: readonly string[] = []) {
+  constructor(root: string, socket: string, options: readonly string[] = [], through: readonly string[] = []) {
+    this.#through = through;
     this.root = root;
     this.socket = socket;
     this.#options = options;
@@ -37,7 +40,9 @@ export class Service {
   /** Starts it, and waits until it answers. */
   async start(): Promise<void> {
     const where = ['--root', this.root, '--socket', this.socket];
-    const child = spawn(process.execPath, [CLI, 'snapshotter', 'serve', ...where, ...this.#options], {
+    const words = [process.execPath, CLI, 'snapshotter', 'serve', ...where, ...this.#options];
+    const [program, ...rest] = [...this.#through, ...words];
+    const child = spawn(program, rest, {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#process = child;

@@ -28,6 +28,12 @@ const MAX_SENT = 16 << 20;
 const MAX_RECEIVED = 1 << 20;
 /** At once, on one connection; clients wait with more. */
 const MAX_STREAMS = 128;
+/**
+ * How often a client has to show that it still speaks HTTP/2, and how long it may take. After a frame that makes no sense, HTTP/2 says
+ * goodbye and waits for the other side to close, which a hostile one does not; half a frame is waited for as well.
+ */
+const KEEPALIVE_MS = 10_000;
+const KEEPALIVE_PATIENCE_MS = 10_000;
 /** What was answered is given so long to be read. */
 const FLUSH_MILLISECONDS = 250;
 
@@ -41,6 +47,8 @@ export async function serve(snapshotter: Snapshotter, { on, onAnswered }: ServeO
     'grpc.max_receive_message_length': MAX_RECEIVED,
     'grpc.max_send_message_length': MAX_SENT,
     'grpc.max_concurrent_streams': MAX_STREAMS,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_PATIENCE_MS,
     // Its statistics have to be on: without them grpc-js 1.14 does not know of its connections when it is shut down.
     'grpc.enable_channelz': 1,
   });
