@@ -1,5 +1,5 @@
 /** Questions on a terminal. */
-import { LayerfsError } from 'layerfs';
+import { LayerfsError } from 'layerfs/registry';
 
 const MOST = 64 << 10;
 

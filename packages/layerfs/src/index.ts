@@ -12,25 +12,7 @@ export type { Manifest } from './core/oci/manifest.js';
 export type { Tree } from './core/tree/tree.js';
 export { dumpLines, dumpTree } from './core/tree/text.js';
 export { printable, utf8ToLatin1 } from './core/bytes.js';
-export {
-  Registry,
-  type BlobOptions,
-  type CallOptions,
-  type FetchedManifest,
-  type RegistryOptions,
-  type UploadOptions,
-} from './registry/registry.js';
-export {
-  formatRegistryReference,
-  parseRegistryHost,
-  parseRegistryReference,
-  type RegistryReference,
-} from './registry/address.js';
-export { storedCredentials, type Credentials, type CredentialSource } from './registry/auth/credentials.js';
-export { forgetCredentials, saveCredentials, type LoginOptions } from './registry/auth/login.js';
-export type { RetryOptions } from './registry/backoff.js';
-export { HOST_FOLDERS, type RegistrySettings } from './registry/hosts/endpoints.js';
-export type { TlsSettings } from './registry/http/transport.js';
+export * from './registry/index.js';
 export { currentPlatform } from './store/source/host.js';
 export { defaultRoot, type StorePaths } from './store/paths.js';
 export { openStore, type ImageTree, type LayerTree, type Store, type StoreOptions } from './store/store.js';
@@ -44,8 +26,6 @@ export type {
 } from './store/import/progress.js';
 export type { PushOptions, PushResult } from './store/output/push.js';
 export type { CopyOptions, CopyResult } from './store/output/copy.js';
-export type { SendProgress, SendResult } from './registry/send.js';
-export type { Uploaded, UploadMemory } from './registry/upload/upload.js';
 export type { PullOptions, PullResult } from './store/import/pull.js';
 export type { HistoryEntry, Image, ImageInfo, ImageLayer } from './store/image/info.js';
 export type { DropResult, RemoveOptions, RemoveResult } from './store/image/remove.js';

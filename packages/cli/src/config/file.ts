@@ -2,7 +2,7 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { LayerfsError } from 'layerfs';
+import { LayerfsError } from 'layerfs/registry';
 import { TomlError, parse } from 'smol-toml';
 
 const MAX_LENGTH = 1 << 20;

@@ -1,7 +1,7 @@
 /** The section `registries` of the configuration: a table for each registry. */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { LayerfsError, parseRegistryHost, type RegistrySettings } from 'layerfs';
+import { LayerfsError, parseRegistryHost, type RegistrySettings } from 'layerfs/registry';
 import type { Config } from './file.js';
 
 const KEYS = ['mirrors', 'plain_http', 'ca', 'cert', 'key', 'skip_verify'];

@@ -119,7 +119,7 @@ export class Connection {
   async #guess(signal: AbortSignal | undefined): Promise<URL> {
     const { base } = this.endpoint;
     try {
-      (await this.#own.send({ method: 'GET', url: new URL(`${base.href}/`), headers: {}, signal })).discard();
+      await this.#own.greet(base, signal);
       return base;
     } catch (error) {
       const cause = (error as Error).cause as NodeJS.ErrnoException | undefined;

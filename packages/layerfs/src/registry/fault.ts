@@ -45,6 +45,13 @@ export function networkFault(error: unknown, url: URL): Error {
     const hint = /CERT|SIGNED|UNABLE|HOSTNAME|ALTNAME/.test(code) ? ' (its certificate is not trusted here)' : '';
     return new LayerfsError('unavailable', `${shownUrl(url)}: TLS: ${code}${hint}`, { cause: error });
   }
+  if (code === 'EPROTO') {
+    // OpenSSL's own words: that it is no TLS, or why the server does not want us.
+    const hint = /wrong version number|packet length too long|http request/i.test(message)
+      ? 'it does not speak TLS (--plain-http asks without)'
+      : `TLS: ${/alert ([a-z ]+)/.exec(message)?.[1].trim() ?? code}`;
+    return new LayerfsError('unavailable', `${shownUrl(url)}: ${hint}`, { cause: error });
+  }
   const why = NO_HOST.has(code) ? `cannot be reached (${code})` : code === '' ? message : `connection failed (${code})`;
   return new Fault('unavailable', `${shownUrl(url)}: ${why}`, { silent: NO_HOST.has(code), cause: error });
 }

@@ -1,4 +1,4 @@
-import { LayerfsError, parseRegistryHost, saveCredentials } from 'layerfs';
+import { LayerfsError, parseRegistryHost, saveCredentials } from 'layerfs/registry';
 import { interruption } from '../../context.js';
 import { print } from '../../output.js';
 import { ask, readInput } from '../../prompt.js';

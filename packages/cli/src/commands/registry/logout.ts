@@ -1,4 +1,4 @@
-import { forgetCredentials, LayerfsError, parseRegistryHost } from 'layerfs';
+import { forgetCredentials, LayerfsError, parseRegistryHost } from 'layerfs/registry';
 import { interruption, type GlobalOptions } from '../../context.js';
 import { print } from '../../output.js';
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Registry, type CredentialSource } from 'layerfs';
+import { Registry, type CredentialSource } from 'layerfs/registry';
 import { defaultConfig, readConfig } from '../../config/file.js';
 import { parseRegistries } from '../../config/registries.js';
 import type { GlobalOptions } from '../../context.js';

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as https from 'node:https';
@@ -5,6 +6,7 @@ import { isIP, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as tls from 'node:tls';
+import { LayerfsError } from '../../core/error.js';
 import { Fault, networkFault, shownUrl } from '../fault.js';
 import { proxyFor, proxyHeaders } from './proxy.js';
 
@@ -64,6 +66,33 @@ export class Transport {
       return await this.#send(request);
     } catch (error) {
       throw networkFault(request.signal?.aborted === true ? new DOMException('', 'AbortError') : error, request.url);
+    }
+  }
+
+  /**
+   * Begins to speak TLS with a server, and ends that: whoever it is, nothing is said. Needs no list of authorities, which takes long to
+   * read.
+   * @throws Fault or LayerfsError as {@link networkFault} makes it
+   */
+  async greet(url: URL, signal: AbortSignal | undefined): Promise<void> {
+    const { cert, key } = this.#tls;
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const secureContext = tls.createSecureContext({
+      ca: [],
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+    });
+    const port = url.port === '' ? 443 : Number(url.port);
+    const servername = isIP(host) === 0 ? host : '';
+    const socket = tls.connect({ host, port, servername, secureContext, rejectUnauthorized: false });
+    const timer = setTimeout(() => socket.destroy(stalled(url)), this.#idle);
+    try {
+      await once(socket, 'secureConnect', signal === undefined ? {} : { signal });
+    } catch (error) {
+      throw networkFault(error, url);
+    } finally {
+      clearTimeout(timer);
+      socket.on('error', () => undefined).destroy();
     }
   }
 
@@ -139,7 +168,9 @@ export class Transport {
       request.once('timeout', () => request.destroy(stalled(url)));
       request.once('error', reject);
       const refused = ({ statusCode }: http.IncomingMessage): Error =>
-        new Fault('unavailable', `${shownUrl(url)}: the proxy answers ${statusCode ?? 0}`);
+        statusCode === 407
+          ? new LayerfsError('permission-denied', `${shownUrl(url)}: the proxy wants to know who we are (407)`)
+          : new Fault('unavailable', `${shownUrl(url)}: the proxy answers ${statusCode ?? 0}`);
       request.once('response', (answer: http.IncomingMessage) => {
         answer.destroy();
         reject(refused(answer));
