@@ -3,6 +3,7 @@ import { BENCHMARKS } from './benchmarks.js';
 import { Data } from './data/data.js';
 import { Bench, type Benchmark, type Settings } from './harness/bench.js';
 import type { Figure } from './harness/figure.js';
+import { turn } from './harness/release.js';
 import { asText, tables } from './harness/table.js';
 
 /** What came of it. */
@@ -33,6 +34,8 @@ export async function runBenchmarks(
         figures.push(...bench.figures);
         keep(figures);
       } catch (error) {
+        // An interrupt ended a program that was waited for: this process ends now, too.
+        await turn();
         console.error(`${benchmark.name}: failed:`, error);
         failed.push(benchmark.name);
       }
