@@ -51,7 +51,11 @@ export const using: Benchmark = {
 /** Paths of a root, relative, at random; some come twice when it is small. */
 function listPaths({ plain }: Stack, folder: string): string {
   const list = join(folder, 'paths');
-  run('sh', '-c', `cd '${plain}' && find . -printf '%P\\n' | shuf -n ${STATS} > '${list}'`);
+  run(
+    'sh',
+    '-c',
+    `cd '${plain}' && LC_ALL=C find . ! -path '*[[:cntrl:]]*' -printf '%P\\n' | shuf -n ${STATS} > '${list}'`,
+  );
   return list;
 }
 
