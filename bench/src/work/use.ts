@@ -41,7 +41,7 @@ export const using: Benchmark = {
         dropCaches(2);
         return (timeScript(STATS_SCRIPT, mountpoint, list) * STATS) / 1000;
       });
-      const readRounds = Math.min(rounds, 3);
+      const readRounds = Math.min(rounds, 2);
       await each('read every file, cold', () => cold(readAll), readRounds);
       await each('read every file, warm', () => twice(readAll), readRounds);
       memory(bench, peers, stack, mountpoint, find);

@@ -13,7 +13,7 @@ export interface Work {
 
 /** All but what needs other lowers or other tools' caches. */
 export function works(bench: Bench, tar: string): Work[] {
-  const [files, transactions, megabytes, sources] = bench.quick ? [1000, 50, 64, 5] : [10_000, 500, 1024, 100];
+  const [files, transactions, megabytes, sources] = bench.quick ? [1000, 50, 64, 5] : [10_000, 500, 1024, 50];
   const script = (text: string): string => `python3 -c "${text.trim().replaceAll('\n', ';')}"`;
   const list: Work[] = [
     { name: 'untar a Debian root', command: `mkdir new && tar x -C new -f ${tar}` },
