@@ -15,6 +15,7 @@ export class SealProcess {
   readonly #store: string;
   #running: Running | undefined;
   #idle: NodeJS.Timeout | undefined;
+  #ending: Promise<unknown> = Promise.resolve();
 
   /** @param store the store's folder */
   constructor(store: string) {
@@ -24,7 +25,7 @@ export class SealProcess {
   /** One at a time. @throws LayerfsError of what went wrong; internal when the process ended, or was told to end */
   async seal(request: SealRequest): Promise<SealedLayer> {
     clearTimeout(this.#idle);
-    this.#running ??= new Running(this.#store, () => (this.#running = undefined));
+    this.#running ??= this.#start();
     const answer = await this.#running.ask(request);
     this.#idle = setTimeout(() => void this.end(), IDLE_MS).unref();
     if (answer === undefined) throw new LayerfsError('internal', `Sealing ${request.folder} ended early`);
@@ -32,10 +33,21 @@ export class SealProcess {
     throw new LayerfsError(answer.failed.code, answer.failed.message);
   }
 
+  #start(): Running {
+    const running = new Running(this.#store, () => {
+      if (this.#running === running) this.#running = undefined;
+    });
+    return running;
+  }
+
   /** Lets it give up what is under way, and waits for its end. */
   async end(): Promise<void> {
     clearTimeout(this.#idle);
-    await this.#running?.end();
+    const running = this.#running;
+    // What comes meanwhile is another one's.
+    this.#running = undefined;
+    if (running !== undefined) this.#ending = Promise.all([this.#ending, running.end()]);
+    await this.#ending;
   }
 }
 
