@@ -15,18 +15,20 @@ const FILES = 100;
 interface Operation {
   readonly name: string;
   readonly writable?: true;
+  /** Also in quick runs. */
+  readonly quick?: true;
   readonly before?: string;
   readonly code: string;
 }
 
 const READ = 'fs.readFileSync(path)';
 const OPERATIONS: readonly Operation[] = [
-  { name: 'stat', code: 'fs.lstatSync(path)' },
+  { name: 'stat', quick: true, code: 'fs.lstatSync(path)' },
   { name: 'stat again', before: 'fs.lstatSync(path)', code: 'fs.lstatSync(path)' },
   { name: 'stat of a missing name', code: "fs.lstatSync(path + '-', { throwIfNoEntry: false })" },
-  { name: 'open, read, close', before: 'fs.lstatSync(path)', code: READ },
+  { name: 'open, read, close', quick: true, before: 'fs.lstatSync(path)', code: READ },
   { name: 'open, read, close again', before: READ, code: READ },
-  { name: 'create, write, close', writable: true, code: "fs.writeFileSync(path + '-new', 'text')" },
+  { name: 'create, write, close', writable: true, quick: true, code: "fs.writeFileSync(path + '-new', 'text')" },
   {
     name: 'append to a lower file',
     writable: true,
@@ -68,7 +70,7 @@ export const requests: Benchmark = {
       const paths = Array.from({ length: FOLDERS * FILES }, (_, i) => pathOf(i));
       const list = join(area.folder, 'paths');
       writeFileSync(list, paths.join('\n'));
-      for (const operation of OPERATIONS) {
+      for (const operation of bench.quick ? OPERATIONS.filter(({ quick }) => quick) : OPERATIONS) {
         await turn();
         const { name, before, code, writable } = operation;
         const count = (codes: readonly string[]): Profile =>
