@@ -49,7 +49,7 @@ if (reason !== undefined) console.warn(`skipped: labels of snapshots: ${reason}`
 
 let work: string;
 let root: string;
-let store: Store;
+let store: Store | undefined;
 let snapshotter: Snapshotter | undefined;
 let problems: unknown[];
 const mounted: string[] = [];
@@ -65,6 +65,7 @@ afterEach(async () => {
   await snapshotter?.close();
   snapshotter = undefined;
   await store?.close();
+  store = undefined;
   unmountBelow(work);
   rmSync(work, { recursive: true, force: true });
 });
@@ -72,7 +73,7 @@ afterEach(async () => {
 async function open(on: string, options: Pick<SnapshotterOptions, 'mountMode' | 'seal'>): Promise<Snapshotter> {
   if (snapshotter !== undefined) {
     await snapshotter.close();
-    await store.close();
+    await store?.close();
   }
   root = join(on, 'store/snapshotter');
   store = await openStore({ root: join(on, 'store') });
