@@ -35,15 +35,20 @@ export function random(seed: number): () => number {
 const isData = ({ op }: Operation): boolean => op === 'write';
 const isName = ({ op }: Operation): boolean => !['write', 'size', 'mode'].includes(op);
 const SECTOR = 512;
+/** SQLite's memory that several processes have in common: nothing is read of it after a crash. */
+const SHARED_MEMORY = /-shm$/;
 
 /** One after the other: the disk is only valid until the next one. */
 export function* crashStates(log: readonly Operation[], options: StateOptions): Generator<State> {
   const durable = durableAt(log);
   const base = new Disk();
   let settled = 0;
+  const shared = new Set(log.flatMap((op) => (op.op === 'create' && SHARED_MEMORY.test(op.name) ? [op.id] : [])));
   for (let prefix = 0; prefix <= log.length; prefix++) {
     while (settled < prefix && durable[settled] < prefix) base.apply(log[settled], settled++, 'kept');
     if (prefix < (options.from ?? 0) || prefix > (options.to ?? Infinity)) continue;
+    const last = log[prefix - 1] as Operation | undefined;
+    if (last !== undefined && ['write', 'size'].includes(last.op) && 'id' in last && shared.has(last.id)) continue;
     const open: number[] = [];
     for (let i = settled; i < prefix; i++) {
       if (durable[i] >= prefix && !['mark', 'sync', 'sync-begin', 'sync-end'].includes(log[i].op)) open.push(i);
