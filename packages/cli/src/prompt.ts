@@ -24,8 +24,9 @@ export async function readInput(): Promise<string> {
  */
 export function ask(question: string, secret: boolean, signal: AbortSignal): Promise<string> {
   const { stdin, stderr } = process;
-  stderr.write(question);
+  // First, or the terminal would show what is typed at once.
   stdin.setEncoding('utf8').setRawMode(true).resume();
+  stderr.write(question);
   let text = '';
   return new Promise<string>((resolve, reject) => {
     const end = (finish: () => void): void => {

@@ -125,6 +125,11 @@ export class RecordFile {
     }
   }
 
+  /** Lets the log take no more room than one transaction does, unless others read. */
+  economize(): void {
+    this.#database.exec('pragma wal_autocheckpoint = 1');
+  }
+
   /** All that is read from now on is as of one moment, until it is released. Until then nothing can be written. */
   hold(): { release: () => void } {
     this.#database.exec('begin');

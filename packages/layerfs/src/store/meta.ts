@@ -301,6 +301,11 @@ export class Meta {
     this.#file.settle();
   }
 
+  /** See {@link RecordFile.economize}. */
+  economize(): void {
+    this.#file.economize();
+  }
+
   close(): void {
     this.#file.close();
   }

@@ -81,6 +81,11 @@ export class StorePaths {
     return join(this.meta, 'records');
   }
 
+  /** reserve.ts */
+  get reserve(): string {
+    return join(this.meta, 'reserve');
+  }
+
   get ingest(): string {
     return join(this.root, 'ingest');
   }

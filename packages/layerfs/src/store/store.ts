@@ -51,6 +51,7 @@ import type { SealedLayer, SealOptions } from './snapshot/seal.js';
 import type { Stack } from './snapshot/upper-tar.js';
 import { withKept, type Kept } from './session.js';
 import type { ImportInput } from './source/open.js';
+import { keepReserve, useReserve } from './reserve.js';
 import { StoreLock } from './store-lock.js';
 import { ensureChain, openTree, type MappedTree } from './trees.js';
 
@@ -103,10 +104,12 @@ export async function openStore(options: StoreOptions = {}): Promise<Store> {
     paths.prepareRoot();
     hold = await holdVersion(paths, options.signal);
     paths.prepare();
+    useReserve(paths);
     await makeMeta(paths);
     meta = new Meta(paths.records);
     const context = { paths, meta, lock: new StoreLock(paths), xxhash: await loadXxhash() };
     await sweepStore(context);
+    keepReserve(paths);
     store = new Store(context, hold);
     return store;
   } catch (error) {
@@ -249,7 +252,7 @@ export class Store {
 
   /** Takes away a name, and with its last one the image and all that only it needs. */
   removeImage(ref: string, options: RemoveOptions = {}): Promise<RemoveResult> {
-    return this.#try(`removing ${ref}`, async () => {
+    return this.#freeing(`removing ${ref}`, async () => {
       const { removeImage } = await import('./image/remove.js');
       return removeImage(this.#context, ref, options);
     });
@@ -260,7 +263,7 @@ export class Store {
    * and whatever was left behind. Imports and mounts go on meanwhile.
    */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.#try('collecting garbage', async () => {
+    return this.#freeing('collecting garbage', async () => {
       const { collectGarbage } = await import('./gc/gc.js');
       return collectGarbage(this.#context, options);
     });
@@ -271,7 +274,7 @@ export class Store {
     ref?: string,
     options: { readonly dryRun?: boolean; readonly signal?: AbortSignal } = {},
   ): Promise<DropResult> {
-    return this.#try('dropping blobs', async () => {
+    return this.#freeing('dropping blobs', async () => {
       const { dropBlobs } = await import('./image/remove.js');
       return this.#context.lock.exclusive(options.signal, () => {
         const record = ref === undefined ? undefined : findImage(this.#context.meta, ref).record;
@@ -282,7 +285,7 @@ export class Store {
 
   /** Removes images by policy, and what only they need; those that are mounted, leased, in use, or have snapshots stay. */
   prune(options: PruneOptions): Promise<PruneResult> {
-    return this.#try('pruning', async () => {
+    return this.#freeing('pruning', async () => {
       const { prune } = await import('./gc/prune.js');
       return prune(this.#context, options);
     });
@@ -332,7 +335,7 @@ export class Store {
     name: string,
     options: { readonly onProgress?: (event: GcProgress) => void; readonly signal?: AbortSignal } = {},
   ): Promise<RemoveSnapshotResult> {
-    return this.#try(`removing ${name}`, async () => {
+    return this.#freeing(`removing ${name}`, async () => {
       const { removeSnapshot } = await import('./snapshot/remove.js');
       return removeSnapshot(this.#context, name, options);
     });
@@ -532,6 +535,18 @@ export class Store {
       this.#trees.set(path, mapped);
     }
     return mapped;
+  }
+
+  /** As {@link #try}, with the room that is kept for a full disk. */
+  #freeing<T>(doing: string, action: () => Promise<T>): Promise<T> {
+    return this.#try(doing, async () => {
+      useReserve(this.paths);
+      try {
+        return await action();
+      } finally {
+        keepReserve(this.paths);
+      }
+    });
   }
 
   async #try<T>(doing: string, action: () => Promise<T>): Promise<T> {

@@ -58,7 +58,7 @@ export function comparePlaces({ paths, uid }: Pick<CheckState, 'paths' | 'uid'>)
     if (!/^(?:objects-\d+|layer-[0-9a-f]{64}|snapshot-[0-9a-f]+)$/.test(name)) findings.push(foreign(`trash/${name}`));
   }
   for (const name of namesIn(join(root, 'meta'))) {
-    if (!['records', 'records-wal', 'records-shm'].includes(name)) findings.push(foreign(`meta/${name}`));
+    if (!['records', 'records-wal', 'records-shm', 'reserve'].includes(name)) findings.push(foreign(`meta/${name}`));
     else checkFile(root, `meta/${name}`, { type: 'file', must: 0o600, may: 0o664, uid }, findings);
   }
   return findings;

@@ -9,7 +9,8 @@ import type { ObjectCount } from '../meta.js';
 import { ObjectList } from '../object-list.js';
 import type { Disagreement } from './counts.js';
 import type { Reach } from './reach.js';
-import { discardObjects, trashedLayer } from './trash.js';
+import { hasRoom } from '../reserve.js';
+import { discardObjects, emptyTrash, trashedLayer } from './trash.js';
 
 /** What was freed so far. */
 export interface Freed {
@@ -29,6 +30,8 @@ const FIRST_BATCH = 512;
 /** Each is synced by itself, which takes its time however small it is. */
 const SMALLEST_BATCH = 256;
 const LARGEST_BATCH = 16384;
+/** On a full disk: each object may have its count on another page of the records, which is written anew. */
+const TIGHT_BATCH = 64;
 
 /**
  * The object list of a layer in the trash; undefined where it has none, or half of one: whoever left it got no further, and
@@ -60,7 +63,9 @@ export async function dismantle(
   // Of those that were counted down before, some may not have been deleted: all are looked at.
   for (let next = 0, size = FIRST_BATCH; list !== undefined && next < count;) {
     checkAborted(signal);
-    const end = Math.min(next + size, count);
+    const full = !hasRoom(context.paths);
+    if (full) context.meta.economize();
+    const end = Math.min(next + (full ? TIGHT_BATCH : size), count);
     const took = await context.lock.exclusive(signal, () => {
       const began = performance.now();
       batch(context, diffID, list, next, end, reach, freed);
@@ -71,6 +76,7 @@ export async function dismantle(
       SMALLEST_BATCH,
       Math.min(LARGEST_BATCH, Math.round(size * Math.min(4, HOLD / Math.max(took, 0.1)))),
     );
+    if (full) await emptyTrash(context.paths);
     freed.onFreed?.();
   }
   await rm(trashedLayer(context.paths, diffID), { recursive: true, force: true });
