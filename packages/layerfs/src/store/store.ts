@@ -45,7 +45,7 @@ import type { PushOptions, PushResult } from './output/push.js';
 import { defaultRoot, StorePaths } from './paths.js';
 import type { CommitOptions, CommitResult } from './snapshot/commit.js';
 import type { DiffOptions } from './snapshot/diff.js';
-import { createSnapshot, findSnapshot, listSnapshots, snapshotRecord, type Snapshot } from './snapshot/snapshot.js';
+import { findSnapshot, listSnapshots, snapshotRecord, type Snapshot } from './snapshot/snapshot.js';
 import type { RemoveSnapshotResult } from './snapshot/remove.js';
 import type { SealedLayer, SealOptions } from './snapshot/seal.js';
 import type { Stack } from './snapshot/upper-tar.js';
@@ -53,7 +53,7 @@ import { withKept, type Kept } from './session.js';
 import type { ImportInput } from './source/open.js';
 import { keepReserve, useReserve } from './reserve.js';
 import { StoreLock } from './store-lock.js';
-import { ensureChain, openTree, type MappedTree } from './trees.js';
+import type { MappedTree } from './trees.js';
 
 /** Options of {@link openStore}. */
 export interface StoreOptions {
@@ -210,10 +210,7 @@ export class Store {
     return this.#try(`checking out ${ref}`, () =>
       this.#withImage(`checkout ${ref}`, ref, options.signal, async ({ record }) => {
         const diffIDs = record.layers.map(({ diffID }) => diffID);
-        const path = await this.#context.lock.shared(options.signal, () =>
-          ensureChain(this.#context, record.chainID, diffIDs),
-        );
-        return this.#checkoutTree(path, folder, options);
+        return this.#checkoutChain(record.chainID, diffIDs, folder, options);
       }),
     );
   }
@@ -313,10 +310,11 @@ export class Store {
     ref: string,
     options: { readonly name?: string; readonly signal?: AbortSignal } = {},
   ): Promise<Snapshot> {
-    return this.shared(() => {
+    return this.shared(async () => {
+      const { createSnapshot } = await import('./snapshot/create.js');
       const snapshot = createSnapshot(this.#context, ref, options.name);
       touch(this.#context, [snapshot.image]);
-      return Promise.resolve(snapshot);
+      return snapshot;
     }, options);
   }
 
@@ -367,7 +365,7 @@ export class Store {
   tree(ref: string): Promise<ImageTree> {
     return this.shared(() => {
       const { name, record } = findImage(this.#context.meta, ref);
-      return Promise.resolve(this.#imageTree(record, name ?? record.digest));
+      return this.#imageTree(record, name ?? record.digest);
     });
   }
 
@@ -375,7 +373,7 @@ export class Store {
   snapshotTree(name: string): Promise<ImageTree> {
     return this.shared(() => {
       const { image, ref } = snapshotRecord(this.#context.meta, name);
-      return Promise.resolve(this.#imageTree(image, ref));
+      return this.#imageTree(image, ref);
     });
   }
 
@@ -397,26 +395,19 @@ export class Store {
 
   /** The merged tree of a stack of layers, which the caller keeps in the store, as of an image that has the stack's chainID as digest. */
   stackTree({ chainID, diffIDs }: Stack): Promise<ImageTree> {
-    return this.shared(() => {
-      const path = ensureChain(this.#context, chainID, diffIDs);
-      return Promise.resolve({
-        path,
-        tree: this.#map(path).tree,
-        chainID,
-        diffIDs,
-        image: chainID as string as Digest,
-        ref: chainID,
-        meanSize: this.#meanSize(diffIDs),
-      });
-    });
+    return this.shared(async () => ({
+      ...(await this.#chainTree(chainID, diffIDs)),
+      chainID,
+      diffIDs,
+      image: chainID as string as Digest,
+      ref: chainID,
+      meanSize: this.#meanSize(diffIDs),
+    }));
   }
 
   /** Writes the files of a stack of layers, which the caller keeps in the store, to a folder that is new or empty. */
   checkoutStack({ chainID, diffIDs }: Stack, folder: string, options: CheckoutOptions = {}): Promise<CheckoutResult> {
-    return this.#try(`checking out ${chainID}`, async () => {
-      const path = await this.#context.lock.shared(options.signal, () => ensureChain(this.#context, chainID, diffIDs));
-      return this.#checkoutTree(path, folder, options);
-    });
+    return this.#try(`checking out ${chainID}`, () => this.#checkoutChain(chainID, diffIDs, folder, options));
   }
 
   /**
@@ -432,15 +423,16 @@ export class Store {
 
   /** The trees of an image's layers, base first. */
   layerTrees(ref: string): Promise<LayerTree[]> {
-    return this.shared(() => {
+    return this.shared(async () => {
+      const { openTree } = await import('./trees.js');
       const { record } = findImage(this.#context.meta, ref);
       const history = layerHistory(imageConfig(this.#context, record));
-      const trees = record.layers.map(({ diffID }, index): LayerTree => {
+      return record.layers.map(({ diffID }, index): LayerTree => {
         const path = this.paths.layerTree(diffID);
         const createdBy = history[index]?.createdBy;
-        return { diffID, path, tree: this.#map(path).tree, ...(createdBy === undefined ? {} : { createdBy }) };
+        const { tree } = this.#map(path, openTree);
+        return { diffID, path, tree, ...(createdBy === undefined ? {} : { createdBy }) };
       });
-      return Promise.resolve(trees);
     });
   }
 
@@ -492,7 +484,14 @@ export class Store {
     return withKept(this.#context, doing, signal, find, work);
   }
 
-  async #checkoutTree(path: string, folder: string, options: CheckoutOptions): Promise<CheckoutResult> {
+  async #checkoutChain(
+    chainID: ChainID,
+    diffIDs: readonly DiffID[],
+    folder: string,
+    options: CheckoutOptions,
+  ): Promise<CheckoutResult> {
+    const { ensureChain, openTree } = await import('./trees.js');
+    const path = await this.#context.lock.shared(options.signal, () => ensureChain(this.#context, chainID, diffIDs));
     const { checkoutTree } = await import('./output/checkout.js');
     // Names become paths here: only a tree that was checked through is good enough.
     const { tree, unmap } = openTree(path, this.#context.xxhash);
@@ -503,19 +502,18 @@ export class Store {
     }
   }
 
-  #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): ImageTree {
+  async #imageTree({ chainID, digest, layers }: ImageRecord, ref: string): Promise<ImageTree> {
     const diffIDs = layers.map(({ diffID }) => diffID);
-    const path = ensureChain(this.#context, chainID, diffIDs);
+    const merged = await this.#chainTree(chainID, diffIDs);
     touch(this.#context, [digest]);
-    return {
-      path,
-      tree: this.#map(path).tree,
-      chainID,
-      diffIDs,
-      image: digest,
-      ref,
-      meanSize: this.#meanSize(diffIDs),
-    };
+    return { ...merged, chainID, diffIDs, image: digest, ref, meanSize: this.#meanSize(diffIDs) };
+  }
+
+  /** Call with the store's lock held shared. */
+  async #chainTree(chainID: ChainID, diffIDs: readonly DiffID[]): Promise<Pick<ImageTree, 'path' | 'tree'>> {
+    const { ensureChain, openTree } = await import('./trees.js');
+    const path = ensureChain(this.#context, chainID, diffIDs);
+    return { path, tree: this.#map(path, openTree).tree };
   }
 
   #meanSize(diffIDs: readonly DiffID[]): number {
@@ -528,7 +526,7 @@ export class Store {
     return count === 0 ? 0 : size / count;
   }
 
-  #map(path: string): MappedTree {
+  #map(path: string, openTree: (path: string) => MappedTree): MappedTree {
     let mapped = this.#trees.get(path);
     if (mapped === undefined) {
       mapped = openTree(path);

@@ -74,7 +74,7 @@ describe.each([1, 2])('a store of version %i', (version) => {
   test('is brought to version 3, with all that is in it', async () => {
     expect(readFileSync(join(root, 'version'), 'utf8')).toBe(`${version}\n`);
     await checkMigrated(root, version);
-    expect(readdirSync(join(root, 'meta'))).toEqual(['records']);
+    expect(readdirSync(join(root, 'meta'))).toEqual(['records', 'reserve']);
     const { checkStore } = (await import(FSCK)) as { checkStore: typeof CheckStore };
     expect((await checkStore(root)).problems).toEqual([]);
     const store = await openStore({ root });
