@@ -283,7 +283,8 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     await eventually(() => expect(folders()).toEqual([]));
     // The image alone keeps them.
     for (const line of (await ctr('leases', 'ls', '-q')).trim().split('\n')) await ctr('leases', 'rm', '--sync', line);
-    expect(await container('again', 'cat /etc/debian_version')).toMatch(/^12\./);
+    // By how it ends: on a busy machine ctr now and then prints nothing of a short container.
+    await container('again', "grep -q '^12[.]' /etc/debian_version");
     for (const name of (await ctr('image', 'ls', '-q')).trim().split('\n')) await ctr('image', 'rm', '--sync', name);
     await eventually(async () => {
       expect((await listed()).trim().split('\n').slice(1)).toEqual([]);
