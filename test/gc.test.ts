@@ -572,7 +572,8 @@ describe('a disk without any room', () => {
       await store.close();
       expect((await checkStore(full)).problems).toEqual([]);
     } finally {
-      execFileSync('umount', [disk]);
+      // Also when the store is still open, because something failed.
+      execFileSync('umount', ['-l', disk]);
     }
   });
 });
