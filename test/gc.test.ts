@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkStore, openStore, type GcProgress, type Store } from '../packages/layerfs/dist/index.js';
 import { Meta } from '../packages/layerfs/dist/store/meta.js';

@@ -1,3 +1,4 @@
+// What each command needs is not here, or not only, so that it starts without all the rest: at, lease, lock, memory, open.
 export { errno, errnoCode } from './errno.js';
 export { ErrnoError } from './error.js';
 export type { Path } from './library.js';
@@ -36,11 +37,9 @@ export {
 } from './copy.js';
 export { ioctl, ioctlInt } from './ioctl.js';
 export { syncfs, syncfsAsync } from './sync.js';
-export { LOCK, flock, hasRecordLock, tryFlock } from './lock.js';
-export { isOpenElsewhere } from './lease.js';
 export { loopDevice, type LoopDevice } from './loop-device.js';
 export { mountDetached } from './filesystem-context.js';
-export { alignedBuffer, MADV, madvise, mapFile, type MappedFile } from './memory.js';
+export { MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { getProject, getProjectQuota, setProject, setProjectLimit, type ProjectQuota } from './quota.js';
 export { withUserNamespace, type IdRun } from './user-namespace.js';
 export { eventLoopFd } from './event-loop.js';

@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   AT_FDCWD,
   ErrnoError,
-  LOCK,
   O,
   POLL,
   PollSet,
@@ -14,7 +13,6 @@ import {
   close,
   errno,
   eventfd,
-  flock,
   getXattr,
   linkat,
   listXattrs,
@@ -38,11 +36,11 @@ import {
   statx,
   symlinkat,
   syncfs,
-  tryFlock,
   unlinkat,
   utimensat,
   writeRaw,
 } from './index.js';
+import { flock, LOCK, tryFlock } from './lock.js';
 
 let folder: string;
 let dir: number;

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import { LOCK, close, openat, tryFlock, AT_FDCWD, O } from '@layerfs/linux';
+import { close, openat, AT_FDCWD, O } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { LayerfsError, tryKernelMount, type Store } from 'layerfs';
 import { FolderSnapshotter } from './folder-snapshotter.js';
 import { Layout } from './folders/layout.js';

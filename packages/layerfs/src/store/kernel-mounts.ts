@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { isOpenElsewhere } from '@layerfs/linux';
+import { isOpenElsewhere } from '@layerfs/linux/lease';
 import { isErrno } from './errors.js';
 
 /** What the registry entry of such a mount has besides the rest. */

@@ -1,5 +1,6 @@
 import { renameSync } from 'node:fs';
-import { AT_FDCWD, RENAME, renameat2 } from '@layerfs/linux';
+import { RENAME, renameat2 } from '@layerfs/linux/at';
+import { AT_FDCWD } from '@layerfs/linux/open';
 import { isErrno } from './errors.js';
 
 /** Renames a folder into place unless one is there: then that one is as good. @returns whether it was moved */

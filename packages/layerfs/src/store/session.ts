@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { flock, LOCK, tryFlock } from '@layerfs/linux';
+import { flock, LOCK, tryFlock } from '@layerfs/linux/lock';
 import type { DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
 import type { StoreContext } from './context.js';

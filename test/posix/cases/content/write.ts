@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { alignedBuffer } from '@layerfs/linux';
+import { alignedBuffer } from '@layerfs/linux/memory';
 import * as sys from '../../harness/calls.js';
 import * as content from '../../harness/content.js';
 import { expectErrno, outcome } from '../../harness/expect.js';

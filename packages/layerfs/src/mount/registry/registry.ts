@@ -12,7 +12,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { ErrnoError, LOCK, MNT, flock, tryFlock, umount2 } from '@layerfs/linux';
+import { ErrnoError, MNT, umount2 } from '@layerfs/linux';
+import { flock, LOCK, tryFlock } from '@layerfs/linux/lock';
 import { kernelMountLives, mountedImage, type KernelMark } from '../../store/kernel-mounts.js';
 
 /** What is known of a mount, as kept in ROOT/mounts/ID.json. */

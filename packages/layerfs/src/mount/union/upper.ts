@@ -22,15 +22,14 @@ import {
   removeXattr,
   setXattr,
   statx,
-  tryFlock,
   tryStatx,
-  LOCK,
   unlinkat,
   renameat2,
   utimensat,
   type Statx,
   type Time,
 } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { latin1Bytes } from '../../core/bytes.js';
 import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import type { IdMap } from '../../core/overlay/id-map.js';

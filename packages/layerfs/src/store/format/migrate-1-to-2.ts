@@ -4,7 +4,7 @@
  */
 import { closeSync, mkdirSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasRecordLock } from '@layerfs/linux';
+import { hasRecordLock } from '@layerfs/linux/lock';
 import { open } from 'lmdb';
 import { isErrno } from '../errors.js';
 import { tryLockFile, type FileLock } from '../locks.js';

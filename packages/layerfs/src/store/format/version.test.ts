@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { open as openLmdb } from 'lmdb';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { checkStore as CheckStore } from '../fsck/fsck.js';

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { LayerfsError } from '../../core/error.js';
 import { isErrno } from '../errors.js';
 import { accessError, type StorePaths } from '../paths.js';

@@ -1,7 +1,7 @@
 /** The folders that every store has, and what lies in them that is neither object, layer, chain nor blob. */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { isErrno } from '../errors.js';
 import { DOWNLOAD } from '../import/download.js';
 import { UPLOAD } from '../output/kept-upload.js';

@@ -1,7 +1,8 @@
 /** Checks a store: reads everything once, in several threads, then compares files and records with each other. */
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import type { DiffID, Digest } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import { checkAborted, isErrno, storeError } from '../errors.js';
@@ -23,6 +24,8 @@ import { JobThreads } from './threads.js';
 
 /** How long to wait for importers to end, in milliseconds, when only that tells remains from what is under way. */
 const SETTLE_WAIT = 3000;
+/** After so many milliseconds whoever waits for a lock has tried again. */
+const TURN = 100;
 
 /**
  * Checks everything that a store claims, and repairs it when asked to. A check runs beside imports and mounts; a repair, at
@@ -158,27 +161,46 @@ async function check(paths: StorePaths, options: FsckOptions, locks: CheckLocks)
   }
 }
 
-/** Compares, and tells remains from what is under way: with the store for itself for a moment. */
+/**
+ * Compares, and tells remains from what is under way: with the store for itself for a moment, while nobody removes anything, and
+ * once more after whoever waited to remove something had his turn.
+ */
 async function settle(
   state: CheckState,
   unreadable: string | undefined,
   lock: StoreLock,
   { signal, onProgress }: FsckOptions,
 ): Promise<{ comparison: Comparison; unsettled: string[] }> {
-  const comparison = await lock.shared(signal, () => compareStore(state, unreadable));
-  const litter = comparison.findings.filter((finding) => isLitter(finding));
-  if (litter.length === 0) return { comparison, unsettled: [] };
+  const first = await lock.shared(signal, () => compareStore(state, unreadable));
+  if (litterOf(first).length === 0) return { comparison: first, unsettled: [] };
   onProgress?.({ kind: 'waiting', what: 'the store is in use' });
   const limit = AbortSignal.timeout(SETTLE_WAIT);
   try {
     const both = signal === undefined ? limit : AbortSignal.any([signal, limit]);
-    return { comparison: await lock.exclusive(both, () => compareStore(state, unreadable)), unsettled: [] };
+    const look = (): Promise<Comparison> =>
+      withCollector(state.paths, { signal: both }, () => lock.exclusive(both, () => compareStore(state, unreadable)));
+    const seen = new Set(litterOf(await look()));
+    if (seen.size > 0) await sleep(TURN, undefined, { signal: both });
+    const last = await look();
+    return withoutLitter(last, (path) => !seen.has(path));
   } catch (error) {
     checkAborted(signal);
-    if (!(error instanceof LayerfsError) || error.code !== 'aborted') throw error;
-    const findings = comparison.findings.filter((finding) => !isLitter(finding));
-    return { comparison: { ...comparison, findings }, unsettled: litter.map(({ path }) => path) };
+    if (!limit.aborted) throw error;
+    return withoutLitter(first, () => true);
   }
+}
+
+function litterOf({ findings }: Comparison): string[] {
+  return findings.filter((finding) => isLitter(finding)).map(({ path }) => path);
+}
+
+/** Without such litter as may be of somebody's work. */
+function withoutLitter(
+  comparison: Comparison,
+  isWork: (path: string) => boolean,
+): { comparison: Comparison; unsettled: string[] } {
+  const findings = comparison.findings.filter((finding) => !isLitter(finding) || !isWork(finding.path));
+  return { comparison: { ...comparison, findings }, unsettled: litterOf(comparison).filter((path) => isWork(path)) };
 }
 
 /** Nobody deletes anything meanwhile. */

@@ -1,7 +1,7 @@
 /** The entries of mounts, as a check sees them: docs/mount.md, "The registry". */
 import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { isDigest, type ChainID, type DiffID } from '../../core/digest.js';
 import { isErrno } from '../errors.js';
 import { kernelMountLives, type KernelMark } from '../kernel-mounts.js';

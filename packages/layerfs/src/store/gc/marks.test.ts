@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { expect, test } from 'vitest';
 import { ObjectList } from '../object-list.js';
 import { BASE, layoutOf, TOP, two } from '../small-images.test-support.js';

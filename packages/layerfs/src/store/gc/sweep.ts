@@ -1,7 +1,7 @@
 /** What processes that died left behind. */
 import { closeSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import type { DiffID } from '../../core/digest.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';

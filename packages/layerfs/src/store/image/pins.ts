@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { LayerfsError } from '../../core/error.js';
 import type { StorePaths } from '../paths.js';
 import { isErrno } from '../errors.js';

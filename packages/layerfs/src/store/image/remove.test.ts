@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, writeFileSync, openSync, closeSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { describe, expect, test } from 'vitest';
 import { BASE, TOP, two, layoutOf } from '../small-images.test-support.js';
 import { storeForEachTest } from '../test-store.test-support.js';

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { alignedBuffer } from '@layerfs/linux';
+import { alignedBuffer } from '@layerfs/linux/memory';
 import { isErrno } from '../errors.js';
 
 const PIECE = 1 << 20;

@@ -1,6 +1,6 @@
 import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { digestHex, type Digest } from '../../core/digest.js';
 import { isAt } from '../locks.js';
 import { ALIGNMENT } from './direct-file.js';

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { digestHex, type DiffID } from '../../core/digest.js';
 import { checkAborted, isErrno } from '../errors.js';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import type { Digest } from '../../core/digest.js';
 import type { RegistryReference } from '../../registry/address.js';
 import type { UploadMemory } from '../../registry/upload/upload.js';

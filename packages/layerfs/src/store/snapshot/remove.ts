@@ -1,7 +1,7 @@
 /** Snapshots that go. */
 import { closeSync, constants, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { LayerfsError } from '../../core/error.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCK, tryFlock } from '@layerfs/linux';
+import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { describe, expect, test } from 'vitest';
 import { BASE, TOP, layoutOf, listing, tarOf, two } from '../small-images.test-support.js';
 import { openStore } from '../store.js';
