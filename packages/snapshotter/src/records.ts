@@ -76,8 +76,8 @@ export class Records {
   }
 
   get(name: string): SnapshotRecord | undefined {
-    const [row] = this.#file.select('select row(value) from snapshots where key = given(0)', recordKey(name));
-    return row === undefined ? undefined : parse(row[0]);
+    const value = this.#file.value('snapshots', recordKey(name));
+    return value === undefined ? undefined : parse(value);
   }
 
   /** All records as they are at this moment. */
@@ -96,11 +96,10 @@ export class Records {
       action({
         get: (name) => this.get(name),
         put: (record) => {
-          const value = JSON.stringify(record);
-          file.change('insert or replace into snapshots values (given(0), given(1))', recordKey(record.name), value);
+          file.put('snapshots', recordKey(record.name), JSON.stringify(record));
         },
         remove: (name) => {
-          file.change('delete from snapshots where key = given(0)', recordKey(name));
+          file.remove('snapshots', recordKey(name));
         },
         nextID: () => {
           file.change("insert into counters values ('id', 1) on conflict (key) do update set value = value + 1");
@@ -125,7 +124,7 @@ function copyOld(file: RecordFile, old: readonly OldRecord[]): void {
   file.transaction(() => {
     for (const { table, key, value } of old) {
       if (table === 'counters') file.change("insert into counters values ('id', given(0))", Number(value.toString()));
-      else file.change('insert into snapshots values (given(0), given(1))', key.toString(), value.toString());
+      else file.put('snapshots', key.toString(), value.toString());
     }
   });
 }

@@ -1,8 +1,9 @@
 /** Records in a file: SQLite, set up so that what a transaction wrote is on disk when it returns. */
-import { closeSync, existsSync, fsyncSync, linkSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { LayerfsError } from '../core/error.js';
+import { syncFolder } from './sync-folder.js';
 
 /** How long to wait while others write, in milliseconds. They need some at most, unless the disk is stuck. */
 const PATIENCE = 60_000;
@@ -108,6 +109,21 @@ export class RecordFile {
       if (last === undefined || rows.length < size) return;
       rows = this.select(`${query} where ${columns[0]} > given(0) ${order}`, last[0]);
     }
+  }
+
+  /** The value of a key in a table of those two columns. */
+  value(table: string, key: string): string | undefined {
+    return this.select(`select row(value) from ${table} where key = given(0)`, key)[0]?.[0] as string | undefined;
+  }
+
+  /** Sets it. Only within {@link transaction}. */
+  put(table: string, key: string, value: string): void {
+    this.change(`insert or replace into ${table} values (given(0), given(1))`, key, value);
+  }
+
+  /** Takes it away. Only within {@link transaction}. */
+  remove(table: string, key: string): void {
+    this.change(`delete from ${table} where key = given(0)`, key);
   }
 
   /** Changes records. Only within {@link transaction}. */
@@ -217,15 +233,6 @@ const SYSTEM: ReadonlyMap<number, string> = new Map([
 /** Whatever is wrong with the content of the file is told with its name. */
 function explained(error: unknown, path: string): unknown {
   return codeOf(error) === 'damaged' ? damaged(path, `cannot be read: ${(error as Error).message}`) : error;
-}
-
-function syncFolder(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function damaged(path: string, what: string): LayerfsError {

@@ -321,17 +321,17 @@ export class Meta {
   }
 
   #get<K extends Table>(table: K, key: string): Tables[K] | undefined {
-    const [row] = this.#file.select(`select row(value) from ${table} where key = given(0)`, key);
-    return row === undefined ? undefined : (JSON.parse(row[0] as string) as Tables[K]);
+    const value = this.#file.value(table, key);
+    return value === undefined ? undefined : (JSON.parse(value) as Tables[K]);
   }
 
   #set(table: Table, key: string, value: unknown): void {
     if (value === undefined) this.#remove(table, key);
-    else this.#file.change(`insert or replace into ${table} values (given(0), given(1))`, key, JSON.stringify(value));
+    else this.#file.put(table, key, JSON.stringify(value));
   }
 
   #remove(table: Table, key: string): void {
-    this.#file.change(`delete from ${table} where key = given(0)`, key);
+    this.#file.remove(table, key);
   }
 
   /** Counts each object of a list once more. */

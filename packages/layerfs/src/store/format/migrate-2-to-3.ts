@@ -24,7 +24,7 @@ export function migrate2to3(paths: StorePaths): boolean {
 
 function copy(file: RecordFile, { table, key, value }: OldRecord): void {
   if (JSON_TABLES.has(table)) {
-    file.change(`insert into ${table} values (given(0), given(1))`, key.toString('utf8'), value.toString('utf8'));
+    file.put(table, key.toString('utf8'), value.toString('utf8'));
   } else if (table === 'objects' && key.length === 32 && value.length === 12) {
     // u32 number of layers, u64 size.
     const [layers, size] = [value.readUInt32LE(0), Number(value.readBigUInt64LE(4))];

@@ -1,19 +1,10 @@
 /** The format version: who may use a store, and how an old one becomes a new one. */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { LayerfsError } from '../../core/error.js';
+import { syncFolder } from '../../records/sync-folder.js';
 import { isErrno } from '../errors.js';
 import { accessError, type StorePaths } from '../paths.js';
 
@@ -130,12 +121,7 @@ function writeVersion({ version, root }: StorePaths): void {
   const temporary = `${version}.new`;
   writeFileSync(temporary, `${FORMAT_VERSION}\n`, { mode: 0o644, flush: true });
   renameSync(temporary, version);
-  const folder = openSync(root, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
+  syncFolder(root);
 }
 
 function newer({ root }: Pick<StorePaths, 'root'>, version: string): LayerfsError {

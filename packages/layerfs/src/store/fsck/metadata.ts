@@ -113,25 +113,24 @@ export class Metadata {
 
   /** The text of a record, for the quarantine. */
   raw(table: JsonTable, key: string): string | undefined {
-    return this.#file.select(`select row(value) from ${table} where key = given(0)`, key)[0]?.[0] as string | undefined;
+    return this.#file.value(table, key);
   }
 
   /** Runs `action` in one transaction, durable when it returns. */
   write<T>(action: (writer: RecordWriter) => T): T {
     const file = this.#file;
     const set = (table: string, key: string, value: unknown): void => {
-      file.change(`insert or replace into ${table} values (given(0), given(1))`, key, JSON.stringify(value));
+      file.put(table, key, JSON.stringify(value));
     };
     return file.transaction(() =>
       action({
         set,
-        remove: (table, key) => file.change(`delete from ${table} where key = given(0)`, key),
+        remove: (table, key) => file.remove(table, key),
         setCount: (key, count, size) =>
           file.change('insert or replace into objects values (given(0), given(1), given(2))', key, count, size),
         removeCount: (key) => file.change('delete from objects where sha256 = given(0)', key),
         countDeletion: () => {
-          const [row] = file.select("select row(value) from state where key = 'deletions'");
-          const known = row === undefined ? 0 : parseJson(row[0] as string);
+          const known = parseJson(file.value('state', 'deletions') ?? '0');
           const deletions = (typeof known === 'number' ? known : 0) + 1;
           set('state', 'deletions', deletions);
           return deletions;

@@ -20,14 +20,13 @@ export function spoilRecords(
   const file = new RecordFile(path);
   const table = (name: string): SpoiltTable => {
     const set = (key: string, value: string): void => {
-      file.change(`insert or replace into ${name} values (given(0), given(1))`, key, value);
+      file.put(name, key, value);
     };
     return {
       set,
-      remove: (key) => file.change(`delete from ${name} where key = given(0)`, key),
+      remove: (key) => file.remove(name, key),
       edit(key, edit) {
-        const [[text]] = file.select(`select row(value) from ${name} where key = given(0)`, key);
-        const value = JSON.parse(text as string) as Record<string, unknown>;
+        const value = JSON.parse(file.value(name, key) ?? '{}') as Record<string, unknown>;
         edit(value);
         set(key, JSON.stringify(value));
       },

@@ -8,6 +8,7 @@ import { shown } from '../../core/oci/json.js';
 import { isOverlayXattr } from '../../core/overlay/format.js';
 import { ROOT } from '../../core/tree/format.js';
 import type { Tree } from '../../core/tree/tree.js';
+import { syncFolder } from '../../records/sync-folder.js';
 import type { StoreContext } from '../context.js';
 import { findImage } from '../image/lookup.js';
 import type { ImageRecord, Meta, SnapshotRecord } from '../meta.js';
@@ -91,15 +92,6 @@ function copyRoot(tree: Tree, fd: number): void {
   fchmodSync(fd, tree.mode(ROOT) & 0o7777);
   const time = { sec: tree.mtimeSec(ROOT), nsec: tree.mtimeNsec(ROOT) };
   utimensat(fd, nothing, time, time, AT.EMPTY_PATH | AT.SYMLINK_NOFOLLOW);
-}
-
-function syncFolder(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function checkName(name: string): string {
