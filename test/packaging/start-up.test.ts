@@ -32,6 +32,8 @@ test('help loads the command table and nothing of the library', async () => {
 test('images loads what opening a store takes: nothing that mounts, merges, imports or asks registries', async () => {
   const modules = await modulesOf('images');
   expect(modules.filter((url) => url.endsWith('/layerfs/dist/store/store.js'))).toHaveLength(1);
-  expect(modules.filter((url) => /\/layerfs\/dist\/(mount|registry)\/|\/(fuse|snapshotter)\/dist\/|\/lmdb\//.test(url))).toEqual([]);
+  expect(
+    modules.filter((url) => /\/layerfs\/dist\/(mount|registry)\/|\/(fuse|snapshotter)\/dist\/|\/lmdb\//.test(url)),
+  ).toEqual([]);
   expect(modules.length).toBeLessThanOrEqual(85);
 });
