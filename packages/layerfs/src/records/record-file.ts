@@ -14,7 +14,7 @@ const CACHE = 4096;
 const PAGE = 10_000;
 
 /** What a column holds. */
-export type Cell = string | number | Uint8Array;
+export type Cell = string | number | Uint8Array | null;
 
 /**
  * An open file of records. Any number of threads and processes may have it open; one at a time writes, and the others read

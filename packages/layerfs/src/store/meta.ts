@@ -38,6 +38,17 @@ export interface ImageRecord {
   readonly indexes?: readonly IndexRecord[];
 }
 
+/** What a list says about an image. */
+export interface ImageSummary extends Pick<
+  ImageRecord,
+  'digest' | 'config' | 'platform' | 'created' | 'imported' | 'contentSize'
+> {
+  /** How many. */
+  readonly layers: number;
+  /** When it was last used, in milliseconds since 1970; undefined where that is unknown. */
+  readonly used: number | undefined;
+}
+
 /**
  * An index that images were pulled with, as a whole. Each of its images has it in its record. `documents`: the index itself first, further
  * indexes, and manifests, configs and blobs of what is no image, all of which are kept as blobs.
@@ -148,6 +159,22 @@ export class Meta {
     return this.#all('images').map(({ value }) => value);
   }
 
+  /** The images as a list tells of them, sorted by digest. Their records are not read into this program: there may be thousands. */
+  imageSummaries(): ImageSummary[] {
+    return this.#file
+      .select(SUMMARIES)
+      .map(([digest, config, platform, created, imported, contentSize, layers, used]) => ({
+        digest: digest as Digest,
+        config: config as Digest,
+        platform: platform as string,
+        ...(created === null ? {} : { created: created as string }),
+        imported: imported as string,
+        ...(contentSize === null ? {} : { contentSize: contentSize as number }),
+        layers: layers as number,
+        used: used === null ? undefined : Number(used),
+      }));
+  }
+
   imageDigests(): Digest[] {
     return this.#keys('images') as Digest[];
   }
@@ -206,11 +233,6 @@ export class Meta {
   /** When an image was last used, in milliseconds since 1970. */
   lastUsed(image: Digest): number | undefined {
     return this.#get('used', image);
-  }
-
-  /** When each image was last used. */
-  lastUses(): ReadonlyMap<string, number> {
-    return new Map(this.#all('used').map(({ key, value }) => [key, value]));
   }
 
   /** Grows each time that objects are taken away. */
@@ -362,6 +384,12 @@ export interface ObjectCount {
   /** Bytes of its content. */
   readonly size: number;
 }
+
+/** Each image with what {@link ImageSummary} says. */
+const SUMMARIES = `select row(images.key, ${['config', 'platform', 'created', 'imported', 'contentSize']
+  .map((name) => `images.value ->> '${name}'`)
+  .join()}, json_array_length(images.value, '$.layers'), used.value)
+  from images left join used on used.key = images.key order by images.key`;
 
 /** Given an array of digests as hex, in JSON. */
 const COUNTS = `select row(coalesce(layers, 0)) from json_each(given(0)) left join objects on sha256 = unhex(value)`;

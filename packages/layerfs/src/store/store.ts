@@ -16,7 +16,7 @@ import {
   describeImage,
   imageConfig,
   imageHistory,
-  infoOf,
+  imageInfo,
   listImages,
   type HistoryEntry,
   type Image,
@@ -244,7 +244,7 @@ export class Store {
       if (meta.image(record.digest) === undefined) throw new LayerfsError('not-found', `${ref} was removed meanwhile`);
       writer.setName(full, record.digest);
     });
-    return { name: full, ...infoOf(meta, record, meta.lastUsed(record.digest)) };
+    return { name: full, ...imageInfo(meta, record) };
   }
 
   /** Takes away a name, and with its last one the image and all that only it needs. */

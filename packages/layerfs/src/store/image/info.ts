@@ -7,7 +7,7 @@ import { layerHistory, parseConfig, type ImageConfig } from '../../core/oci/conf
 import { parseManifest, type Manifest } from '../../core/oci/manifest.js';
 import type { StoreContext } from '../context.js';
 import { isErrno } from '../errors.js';
-import type { ImageLayerRecord, ImageRecord, Meta } from '../meta.js';
+import type { ImageRecord, ImageSummary, Meta } from '../meta.js';
 import { sha256 } from '../source/blobs.js';
 import type { FoundImage } from './lookup.js';
 
@@ -87,36 +87,45 @@ export function listImages(meta: Meta): ImageInfo[] {
 }
 
 function imagesOf(meta: Meta): ImageInfo[] {
-  const uses = meta.lastUses();
-  const images = new Map(meta.images().map((record) => [record.digest, record]));
+  const images = new Map(meta.imageSummaries().map((summary) => [summary.digest, summary]));
   const list: ImageInfo[] = [];
   const named = new Set<Digest>();
   for (const { name, digest } of meta.names()) {
-    const record = images.get(digest);
-    if (record === undefined) continue;
+    const summary = images.get(digest);
+    if (summary === undefined) continue;
     named.add(digest);
-    list.push({ name, ...infoOf(meta, record, uses.get(digest)) });
+    list.push({ name, ...infoOf(meta, summary) });
   }
-  for (const record of images.values()) {
-    if (!named.has(record.digest)) list.push(infoOf(meta, record, uses.get(record.digest)));
+  for (const summary of images.values()) {
+    if (!named.has(summary.digest)) list.push(infoOf(meta, summary));
   }
   return list;
 }
 
 /** One line about an image. */
-export function infoOf(meta: Meta, record: ImageRecord, used: number | undefined): Omit<ImageInfo, 'name'> {
-  const sizeOf = (sum: number, { diffID }: ImageLayerRecord): number => sum + (meta.layer(diffID)?.contentSize ?? 0);
+export function imageInfo(meta: Meta, record: ImageRecord): Omit<ImageInfo, 'name'> {
+  return infoOf(meta, { ...record, layers: record.layers.length, used: meta.lastUsed(record.digest) });
+}
+
+function infoOf(meta: Meta, image: ImageSummary): Omit<ImageInfo, 'name'> {
+  const { digest, config, platform, created, imported, contentSize, layers } = image;
   return {
-    digest: record.digest,
-    config: record.config,
-    id: digestHex(record.digest).slice(0, 12),
-    platform: record.platform,
-    ...(record.created === undefined ? {} : { created: record.created }),
-    imported: record.imported,
-    lastUsed: lastUse(record, used),
-    size: record.contentSize ?? record.layers.reduce(sizeOf, 0),
-    layers: record.layers.length,
+    digest,
+    config,
+    id: digestHex(digest).slice(0, 12),
+    platform,
+    ...(created === undefined ? {} : { created }),
+    imported,
+    lastUsed: lastUse(image, image.used),
+    size: contentSize ?? contentSizeOf(meta, digest),
+    layers,
   };
+}
+
+/** What older programs did not record. */
+function contentSizeOf(meta: Meta, image: Digest): number {
+  const layers = meta.image(image)?.layers ?? [];
+  return layers.reduce((sum, { diffID }) => sum + (meta.layer(diffID)?.contentSize ?? 0), 0);
 }
 
 /** When an image was last used, ISO 8601. */
@@ -124,7 +133,7 @@ export function lastUsed(meta: Meta, record: ImageRecord): string {
   return lastUse(record, meta.lastUsed(record.digest));
 }
 
-function lastUse({ imported }: ImageRecord, time: number | undefined): string {
+function lastUse({ imported }: { readonly imported: string }, time: number | undefined): string {
   return time === undefined ? imported : new Date(time).toISOString();
 }
 
