@@ -72,7 +72,9 @@ test('every command can be loaded', async () => {
     expect(await load()).toMatchObject({ run: expect.any(Function) as unknown });
   });
   for (const each of command.commands) {
-    const args = each.registeredArguments.filter((argument) => argument.required).map(() => 'x');
+    const args = each.registeredArguments
+      .filter(({ required }) => required)
+      .map(({ argChoices }) => argChoices?.[0] ?? 'x');
     await command.parseAsync([each.name(), ...args, ...(REQUIRED.get(each.name()) ?? [])], { from: 'user' });
   }
   expect.assertions(command.commands.length);

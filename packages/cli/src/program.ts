@@ -575,6 +575,22 @@ Examples:
   layerfs fsck
   layerfs fsck --repair --from app.tar --from ./layout`,
     );
+  const completion = command(
+    'completion <shell> [words...]',
+    'print what makes a shell complete these commands: bash, zsh or fish',
+    (shell) => `complete for ${shell}`,
+    () => import('./commands/completion.js'),
+  ).addHelpText(
+    'after',
+    `
+Names of images, snapshots, leases and mountpoints are those of the store. WORDS are for the script itself: it asks with them.
+
+Examples:
+  layerfs completion bash > /etc/bash_completion.d/layerfs
+  layerfs completion zsh > /usr/local/share/zsh/site-functions/_layerfs
+  layerfs completion fish > ~/.config/fish/completions/layerfs.fish`,
+  );
+  completion.registeredArguments[0].choices(['bash', 'zsh', 'fish']);
   return program;
 }
 

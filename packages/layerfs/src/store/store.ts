@@ -55,6 +55,8 @@ import { keepReserve, useReserve } from './reserve.js';
 import { StoreLock } from './store-lock.js';
 import type { MappedTree } from './trees.js';
 
+export { defaultRoot } from './paths.js';
+
 /** Options of {@link openStore}. */
 export interface StoreOptions {
   /** The store's folder; made when it is missing. */
