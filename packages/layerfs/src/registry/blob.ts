@@ -83,7 +83,7 @@ async function* from(
       ? `${announced} bytes are announced where ${size - begins} should come`
       : undefined);
   if (wrong !== undefined) {
-    answer.discard();
+    await answer.discard();
     throw new Fault('corrupt', `${what}: ${wrong}`);
   }
   let skip = at - begins;

@@ -146,7 +146,7 @@ export class Connection {
       const answer = await this.#follow(base, ask, authorization, signal);
       if (answer.status !== 401 || answer.url.host !== base.host || tries === 2) return answer;
       if (!(await authenticator.refused(answer, scopes, authorization, signal))) return answer;
-      answer.discard();
+      await answer.discard();
     }
   }
 
@@ -175,7 +175,7 @@ export class Connection {
       });
       const { location } = answer.headers;
       if (!REDIRECTS.has(answer.status) || location === undefined || need === 'push') return answer;
-      answer.discard();
+      await answer.discard();
       if (!URL.canParse(location, url.href)) {
         throw new LayerfsError('invalid-argument', `${shownUrl(url)} leads to an address that is none`);
       }

@@ -222,3 +222,39 @@ test('tags come page by page, and a list that leads back to itself ends', async 
   expect(await list('app')).toEqual(['a', 'b', 'c']);
   await expect(list('loop')).rejects.toThrow(/leads back/);
 });
+
+test('what is refused, redirected or only asked for costs no further connection', async () => {
+  const connections = new Set<unknown>();
+  const host = await serve((request, response) => {
+    connections.add(request.socket);
+    const { url = '', headers } = request;
+    if (url.startsWith('/token')) return response.end('{"token":"it"}');
+    if (headers.authorization === undefined && url !== '/v2/') {
+      const challenge = `Bearer realm="http://${headers.host}/token",service="s"`;
+      return response.writeHead(401, { 'www-authenticate': challenge }).end('{"errors":[{"code":"UNAUTHORIZED"}]}');
+    }
+    if (url.includes('/blobs/')) return response.writeHead(307, { location: '/elsewhere' }).end('<a>there</a>');
+    return giveBlob(request, response);
+  });
+  const registry = client({ plainHttp: true });
+  const bytes = await all(registry.blob(`${host}/app`, blob));
+  expect(bytes.equals(BLOB)).toBe(true);
+  expect(connections.size).toBe(1);
+  expect(await registry.uploadBlob(`${host}/app`, blob, () => registry.blob(`${host}/app`, blob))).toBe('exists');
+  expect(connections.size).toBe(1);
+});
+
+test('a refusal whose body never ends is not waited for', async () => {
+  const open: ServerResponse[] = [];
+  const host = await serve((request, response) => {
+    if (request.url === '/v2/') return response.end();
+    if (request.headers.authorization !== undefined) return giveBlob(request, response);
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).write('{"errors":');
+    return open.push(response);
+  });
+  const credentials = (): Promise<{ username: string; password: string }> =>
+    Promise.resolve({ username: 'a', password: 'b' });
+  const bytes = await all(client({ credentials }).blob(`${host}/app`, blob));
+  expect(bytes.equals(BLOB)).toBe(true);
+  expect(open.length).toBe(1);
+});

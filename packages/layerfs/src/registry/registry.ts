@@ -101,7 +101,7 @@ export class Registry {
     const reference = { host: parseRegistryHost(host), repository: '' };
     await this.#trying(options.signal, async () => {
       const ask: Ask = { what: `registry ${reference.host}`, path: '/', need: 'push', own: true, expect: [200] };
-      (await this.ask(reference, ask, options.signal)).discard();
+      await (await this.ask(reference, ask, options.signal)).discard();
     });
   }
 
@@ -270,7 +270,7 @@ function checkType(answer: HttpAnswer, what: string): string | undefined {
   const type = answer.headers['content-type']?.split(';')[0].trim().toLowerCase();
   if (type === undefined || type === 'application/json' || type === 'application/octet-stream') return undefined;
   if (/^application\/vnd\..*\+(?:json|prettyjws)$/.test(type)) return type;
-  answer.discard();
+  void answer.discard();
   throw new LayerfsError('invalid-argument', `${what}: the answer is ${shown(type)}: this is no registry`);
 }
 

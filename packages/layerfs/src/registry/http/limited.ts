@@ -5,7 +5,7 @@ import type { HttpAnswer } from './transport.js';
 export async function readLimited(answer: HttpAnswer, most: number, what: string): Promise<Uint8Array> {
   const told = answer.headers['content-length'];
   if (told !== undefined && Number(told) > most) {
-    answer.discard();
+    await answer.discard();
     throw tooLarge(what, Number(told), most);
   }
   const pieces: Uint8Array[] = [];

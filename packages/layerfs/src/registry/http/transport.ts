@@ -37,8 +37,11 @@ export interface HttpAnswer {
   readonly url: URL;
   /** To be read once. Throws what {@link networkFault} makes of a connection that breaks or stalls. */
   readonly body: AsyncIterable<Uint8Array>;
-  /** Gives up the rest of the body. */
-  discard(): void;
+  /**
+   * Gives up the body. Never fails; when it resolves, the connection is free for the next request, or closed where too much of the body
+   * would have to come for that.
+   */
+  discard(): Promise<void>;
 }
 
 /** Where Linux distributions keep the certificates that the whole system trusts. */
@@ -146,7 +149,7 @@ export class Transport {
         headers: message.headers,
         url,
         body: piecesOf(message, url, this.#idle),
-        discard: () => message.destroy(),
+        discard: () => letGo(message, outgoing),
       };
     } finally {
       clearTimeout(timer);
@@ -228,6 +231,29 @@ async function sendBody(
     if (!early) throw error;
   });
   await Promise.race([sending, answered.then(() => (early = true))]);
+}
+
+/** So many bytes are read, and so many milliseconds waited, for the sake of a connection. */
+const CHEAP = { bytes: 16 << 10, time: 1000 } as const;
+
+/** A connection costs two or three round trips: those of answers that say nothing more are kept. */
+async function letGo(message: http.IncomingMessage, { method, writableFinished }: http.ClientRequest): Promise<void> {
+  let size = 0;
+  const timer = setTimeout(() => message.destroy(), CHEAP.time);
+  try {
+    const announced = method === 'HEAD' ? 0 : Number(message.headers['content-length'] ?? 0);
+    // What is still being sent is of no use any more.
+    if (announced > CHEAP.bytes || !writableFinished) return;
+    message.on('data', (piece: Buffer) => {
+      if ((size += piece.length) > CHEAP.bytes) message.destroy();
+    });
+    await new Promise<void>((resolve) => {
+      for (const event of ['end', 'error', 'close']) message.once(event, () => resolve());
+    });
+  } finally {
+    clearTimeout(timer);
+    message.on('error', () => undefined).destroy();
+  }
 }
 
 async function* piecesOf(message: http.IncomingMessage, url: URL, idle: number): AsyncGenerator<Uint8Array> {

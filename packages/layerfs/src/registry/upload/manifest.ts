@@ -22,7 +22,7 @@ export async function putManifest(
     need: 'push',
     expect: [201],
   });
-  answer.discard();
+  await answer.discard();
   const told = answer.headers['docker-content-digest'];
   if (typeof told === 'string' && told.startsWith('sha256:') && told !== digest) {
     throw new Fault('corrupt', `${what}: the registry took it as ${told.slice(0, 80)}`);

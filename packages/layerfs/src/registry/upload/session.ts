@@ -9,7 +9,7 @@ type AskOnce = (ask: Ask) => Promise<HttpAnswer>;
 
 /** A server that wants longer chunks gets the blob as a whole: a chunk has to be in memory. */
 const LONGEST_CHUNK = 64 << 20;
-const TYPE = { 'content-type': 'application/octet-stream' };
+export const TYPE = { 'content-type': 'application/octet-stream' };
 
 /** What became of a chunk: taken, to be continued elsewhere, or it cannot be done so. */
 export type Sent = 'taken' | 'moved' | 'gone' | 'refused';
@@ -54,7 +54,7 @@ export class UploadSession {
   /** Asks how much the server has. @returns whether it knows the upload, and says it clearly */
   async locate(): Promise<boolean> {
     const answer = await this.#request('GET', this.#location, {}, [204, 200, 400, 403, 404, 405, 410, 416]);
-    answer.discard();
+    await answer.discard();
     if (answer.status > 204) return false;
     const has = rangeEnd(answer.headers['range']);
     // `0-0` is one byte, or, from many, none.
@@ -70,7 +70,7 @@ export class UploadSession {
     const headers = { ...TYPE, 'content-length': String(chunk.length), 'content-range': `${this.offset}-${end - 1}` };
     const expected = [201, 202, 204, 400, 404, 405, 410, 416, 501];
     const answer = await this.#request('PATCH', this.#location, headers, expected, () => once(chunk));
-    answer.discard();
+    await answer.discard();
     if (answer.status === 416) {
       const before = this.offset;
       if (!(await this.locate())) return 'gone';
@@ -98,7 +98,7 @@ export class UploadSession {
     // What the server refuses of a blob that was sent in one piece is an error to tell.
     const expected = rest === undefined ? [201, 204, 400, 404, 410, 416] : [201, 204];
     const answer = await this.#request('PUT', target, headers, expected, rest?.body);
-    answer.discard();
+    await answer.discard();
     return answer.status < 300;
   }
 

@@ -110,7 +110,7 @@ async function serve(): Promise<ChunkServer> {
   return server.start();
 }
 
-function upload(server: ChunkServer, options: UploadOptions = {}, bytes: Buffer = BLOB): Promise<Uploaded> {
+function upload(server: ChunkServer, options: UploadOptions = {}, bytes: Buffer = BLOB, of = digest): Promise<Uploaded> {
   const registry = new Registry({
     credentials: () => Promise.resolve(undefined),
     hostFolders: [],
@@ -122,7 +122,7 @@ function upload(server: ChunkServer, options: UploadOptions = {}, bytes: Buffer 
   const content = async function* (offset: number): AsyncGenerator<Uint8Array> {
     for (let at = offset; at < bytes.length; at += 33_333) yield await Promise.resolve(bytes.subarray(at, at + 33_333));
   };
-  return registry.uploadBlob(`${server.host}/app`, { digest, size: bytes.length }, content, {
+  return registry.uploadBlob(`${server.host}/app`, { digest: of, size: bytes.length }, content, {
     chunk: CHUNK,
     ...options,
   });
@@ -156,6 +156,31 @@ test('a large blob goes in chunks, in order, and a small one in one piece', asyn
     ['POST', 0],
     ['PUT', BLOB.length],
   ]);
+});
+
+test.each([
+  { answer: 201, asked: ['HEAD', 'POST'] },
+  { answer: 202, asked: ['HEAD', 'POST', 'PUT'] },
+  { answer: 405, asked: ['HEAD', 'POST', 'POST', 'PUT'] },
+])('a blob that is small goes along with the first request: the answer is $answer', async ({ answer, asked }) => {
+  const server = await serve();
+  const small = BLOB.subarray(0, 2000);
+  const smallDigest = `sha256:${createHash('sha256').update(small).digest('hex')}` as Digest;
+  const posted: Buffer[] = [];
+  server.meddle = ({ method, bytes }, request, response) => {
+    if (method !== 'POST' || bytes === 0) return false;
+    expect(new URL(request.url ?? '', 'http://x').searchParams.get('digest')).toBe(smallDigest);
+    request.on('data', (piece: Buffer) => posted.push(piece));
+    if (answer === 202) {
+      server.uploads.set('small', []);
+      response.setHeader('location', '/upload/small');
+    }
+    response.writeHead(answer).end();
+    return true;
+  };
+  expect(await upload(server, {}, small, smallDigest)).toBe('uploaded');
+  expect(server.seen.map(({ method }) => method)).toEqual(asked);
+  expect((answer === 201 ? Buffer.concat(posted) : server.stored)?.equals(small)).toBe(true);
 });
 
 test('the server’s shortest chunk is kept to; one that is too long for memory means one piece', async () => {

@@ -6,7 +6,7 @@ import type { Ask } from '../connection.js';
 import { Fault, settled } from '../fault.js';
 import type { HttpAnswer } from '../http/transport.js';
 import { Pieces } from './pieces.js';
-import { UploadSession } from './session.js';
+import { TYPE, UploadSession } from './session.js';
 
 /** How a blob got to be in a repository. */
 export type Uploaded = 'exists' | 'mounted' | 'uploaded';
@@ -40,6 +40,9 @@ export const CHUNK = 8 << 20;
 
 /** So much more than ever before has to be there for a failure to count as the first of its row. */
 const PROGRESS = 64 * 1024;
+
+/** Bytes of a blob that is sent along with the request to begin an upload: not many, as most registries do not take it so. */
+const SMALL = 32 << 10;
 
 /** So often is a blob sent that the server refuses in the end. */
 const MOST_REFUSED = 3;
@@ -97,9 +100,10 @@ class Work {
       return this.#sent ? 'uploaded' : 'exists';
     }
     const session = (await this.#resumed()) ?? (await this.#begun());
-    if (session === undefined) {
+    if (typeof session === 'string') {
       memory?.write(undefined);
-      return 'mounted';
+      if (session === 'uploaded') onProgress?.(size);
+      return session;
     }
     this.#session = session;
     const done = this.#whole ? await this.#sendWhole(session) : await this.#sendChunks(session);
@@ -118,7 +122,7 @@ class Work {
       need: 'push',
       expect: [200, 307, 404],
     });
-    answer.discard();
+    await answer.discard();
     return answer.status !== 404;
   }
 
@@ -134,25 +138,50 @@ class Work {
     return (await session.locate()) && session.offset <= this.#upload.size ? session : undefined;
   }
 
-  /** @returns undefined where the registry has taken it from the other repository */
-  async #begun(): Promise<UploadSession | undefined> {
-    const { repository, digest, from, memory } = this.#upload;
-    const mount = from === undefined ? '' : `?mount=${digest}&from=${encodeURIComponent(from)}`;
-    const answer = await this.#ask({
-      what: this.#what,
-      path: `/${repository}/blobs/uploads/${mount}`,
-      method: 'POST',
-      headers: { 'content-length': '0' },
-      need: 'push',
-      expect: [201, 202],
-      ...(from === undefined ? {} : { alsoFrom: from }),
-    });
-    answer.discard();
-    if (answer.status === 201) return undefined;
+  /** @returns how it got there where the registry has it now: taken from the other repository, or all of it with the request */
+  async #begun(): Promise<UploadSession | 'mounted' | 'uploaded'> {
+    const { repository, digest, from, memory, size } = this.#upload;
+    const path = `/${repository}/blobs/uploads/`;
+    let answer: HttpAnswer | undefined;
+    if (from === undefined && size <= SMALL && this.#whole) {
+      answer = await this.#beginWithAll(`${path}?digest=${encodeURIComponent(digest)}`);
+      if (answer?.status === 201) return 'uploaded';
+    }
+    if (answer === undefined) {
+      const mount = from === undefined ? '' : `?mount=${digest}&from=${encodeURIComponent(from)}`;
+      answer = await this.#ask({
+        what: this.#what,
+        path: `${path}${mount}`,
+        method: 'POST',
+        headers: { 'content-length': '0' },
+        need: 'push',
+        expect: from === undefined ? [202] : [201, 202],
+        ...(from === undefined ? {} : { alsoFrom: from }),
+      });
+      await answer.discard();
+      if (answer.status === 201) return 'mounted';
+    }
     const session = UploadSession.begun(this.#ask, this.#what, answer);
     if (session.shortest === undefined) this.#whole = true;
     if (!this.#whole) memory?.write(session.location);
     return session;
+  }
+
+  /** Saves a round trip. @returns undefined where the registry knows nothing of this way */
+  async #beginWithAll(path: string): Promise<HttpAnswer | undefined> {
+    const { size, content } = this.#upload;
+    this.#sent = true;
+    const answer = await this.#ask({
+      what: this.#what,
+      path,
+      method: 'POST',
+      headers: { ...TYPE, 'content-length': String(size) },
+      body: () => content(0),
+      need: 'push',
+      expect: [201, 202, 400, 404, 405, 411, 413, 415, 501],
+    });
+    await answer.discard();
+    return answer.status <= 202 ? answer : undefined;
   }
 
   #sendWhole(session: UploadSession): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** Import: from a source's images to recorded ones, or to nothing at all. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestHex, type ChainID, type Digest, type DiffID } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
@@ -320,7 +320,8 @@ function mergeChains(
   const chains = new Map<ChainID, string>();
   const ours = new Map(layers.map((layer) => [layer.diffID, layer.folder]));
   for (const { record } of images) {
-    if (chains.has(record.chainID)) continue;
+    // One that is removed before we are done is made again by whoever needs it.
+    if (chains.has(record.chainID) || existsSync(paths.chainTree(record.chainID))) continue;
     const target = join(folder, `chain-${digestHex(record.chainID)}`);
     mkdirSync(target, { mode: 0o700 });
     const trees = record.layers.map(({ diffID }) => {
