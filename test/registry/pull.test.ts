@@ -382,7 +382,9 @@ test('killed at any time: the next pull fetches only what is missing', async () 
       upstream.on('data', (piece: Buffer) => {
         upstream.pause();
         // What lies here still has not been sent.
-        answer.write(piece, () => {
+        answer.write(piece, (error) => {
+          // Of the client that was killed: the next one's bytes are counted by now.
+          if (error) return void upstream.destroy();
           proxy.bytes += piece.length;
           setTimeout(() => upstream.resume(), piece.length / bytesAMillisecond);
         });

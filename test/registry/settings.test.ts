@@ -4,7 +4,13 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import {
+  connect,
+  createServer as createTcpServer,
+  type AddressInfo,
+  type Server as TcpServer,
+  type Socket,
+} from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { imageOf, tarOf } from '../../packages/layerfs/dist/store/small-images.test-support.js';
@@ -18,7 +24,7 @@ const IMAGE = imageOf([tarOf({ path: 'one', data: randomBytes(100_000) })]);
 
 let registry: TestRegistry;
 let work: string;
-const servers: Server[] = [];
+const servers: TcpServer[] = [];
 /** Tunnels, which their server no longer knows. */
 const sockets: Socket[] = [];
 
@@ -41,14 +47,14 @@ afterEach(async () => {
   if (!here) return;
   for (const socket of sockets.splice(0)) socket.destroy();
   for (const server of servers.splice(0)) {
-    server.closeAllConnections();
+    if ('closeAllConnections' in server) (server as Server).closeAllConnections();
     server.close();
     await once(server, 'close');
   }
   rmSync(work, { recursive: true, force: true });
 });
 
-async function listen(server: Server): Promise<number> {
+async function listen(server: TcpServer): Promise<number> {
   servers.push(server.listen(0, '127.0.0.1'));
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
@@ -135,7 +141,7 @@ test('a client certificate: from the file, from options, and without one', async
   );
   const ref = `localhost:${port}/app:1`;
   const without = await pull(ref, ['--ca', server.cert]);
-  expect([without.code, without.stderr]).toEqual([1, expect.stringMatching(/certificate|TLS|connection failed/i)]);
+  expect([without.code, without.stderr]).toEqual([5, expect.stringContaining('wants a certificate of us')]);
   expect(await pull(ref, ['--ca', server.cert, '--cert', own.cert, '--key', own.key])).toMatchObject(pulled);
   // Paths are relative to the file.
   const table = `[registries."localhost:${port}"]\nca = ["localhost-cert.pem"]\n`;
@@ -145,6 +151,40 @@ test('a client certificate: from the file, from options, and without one', async
   expect(await pull(ref, ['--config', configure(`${table}cert = "both.pem"\n`)])).toMatchObject(pulled);
   const another = configure(`${table}cert = "localhost-cert.pem"\nkey = "localhost-key.pem"\n`);
   expect((await pull(ref, ['--config', another])).code).toBe(1);
+});
+
+test('a registry that refuses our certificate, or that we have none, is asked once', async () => {
+  const server = await makeCertificate(work);
+  const own = await makeCertificate(work, 'client.test');
+  const strict = await TestRegistry.start({ tls: server, clients: own.cert });
+  const ways: Socket[] = [];
+  const port = await listen(
+    createTcpServer((socket) => {
+      ways.push(socket);
+      const upstream = connect(Number(strict.host.split(':')[1]), '127.0.0.1');
+      socket.pipe(upstream).pipe(socket);
+      for (const [end, other] of [
+        [upstream, socket],
+        [socket, upstream],
+      ]) {
+        end.on('error', () => other.destroy());
+      }
+    }),
+  );
+  try {
+    for (const args of [[], ['--cert', server.cert, '--key', server.key]]) {
+      ways.length = 0;
+      const refused = await pull(`localhost:${port}/app:1`, ['--ca', server.cert, ...args]);
+      expect([refused.code, refused.stderr]).toEqual([5, expect.stringMatching(/certificate of us.*bad certificate/)]);
+      // One to see whether it speaks TLS.
+      expect(ways.length).toBe(2);
+    }
+    const args = ['--ca', server.cert, '--cert', own.cert, '--key', own.key];
+    expect((await pull(`localhost:${port}/app:1`, args)).stderr).toContain('not found');
+  } finally {
+    for (const way of ways) way.destroy();
+    await strict.stop();
+  }
 });
 
 test('HTTPS_PROXY: through a tunnel, with the proxy’s password; TLS is with the registry itself', async () => {

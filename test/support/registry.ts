@@ -38,6 +38,8 @@ export async function makeCertificate(folder: string, name = 'localhost'): Promi
 /** What a registry asks of its users. */
 export interface RegistryKind {
   readonly tls?: Certificate;
+  /** With `tls`: who asks must have a certificate of this authority, a file. */
+  readonly clients?: string;
   readonly password?: boolean;
   /** Address of a token server whose tokens are signed with this certificate. */
   readonly tokens?: { readonly realm: string; readonly cert: string };
@@ -81,7 +83,15 @@ export class TestRegistry {
       storage: { filesystem: { rootdirectory: join(folder, 'data') }, delete: { enabled: true } },
       http: {
         addr: `127.0.0.1:${port}`,
-        ...(kind.tls === undefined ? {} : { tls: { certificate: kind.tls.cert, key: kind.tls.key } }),
+        ...(kind.tls === undefined
+          ? {}
+          : {
+              tls: {
+                certificate: kind.tls.cert,
+                key: kind.tls.key,
+                ...(kind.clients === undefined ? {} : { clientcas: [kind.clients] }),
+              },
+            }),
       },
       ...(Object.keys(auth).length === 0 ? {} : { auth }),
     };

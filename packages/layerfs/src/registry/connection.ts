@@ -34,6 +34,8 @@ export interface ConnectionOptions {
 }
 
 const MOST_REDIRECTS = 5;
+/** So often is somebody asked who ends the connection, or says nothing, without ever having answered. */
+const MOST_SILENCES = 3;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const NOT_TLS =
   /^(?:EPROTO|ECONNRESET|ERR_SSL_WRONG_VERSION_NUMBER|ERR_SSL_PACKET_LENGTH_TOO_LONG|ERR_SSL_HTTP_REQUEST)$/;
@@ -50,6 +52,7 @@ export class Connection {
   readonly #authenticators = new Map<string, Authenticator>();
   #base: Promise<URL> | undefined;
   #reached = false;
+  #silences = 0;
 
   /** @param host the registry that it serves */
   constructor(host: string, endpoint: Endpoint, options: ConnectionOptions) {
@@ -79,10 +82,21 @@ export class Connection {
       if (answer.status === 403 && answer.url.host !== url.host) throw new Fault('permission-denied', fault.message);
       throw fault;
     } catch (error) {
-      // A registry that was never there is more likely to be misspelt than to come up.
-      if (error instanceof Fault && error.silent && !this.#reached) throw new LayerfsError(error.code, error.message);
-      throw error;
+      throw this.#reached ? error : this.#unreached(error);
     }
+  }
+
+  /** A registry of which nothing was ever heard is more likely to be misspelt, or not to want us, than to come up. */
+  #unreached(error: unknown): unknown {
+    if (!(error instanceof Fault) || error.silence === undefined) return error;
+    if (error.silence === 'passing' && ++this.#silences < MOST_SILENCES) return error;
+    const { base, tls } = this.endpoint;
+    // Many servers end the connection where others say that they want a certificate.
+    const hint =
+      error.silence === 'passing' && base.protocol === 'https:' && tls.cert === undefined
+        ? ' (some want a certificate: --cert and --key)'
+        : '';
+    return new LayerfsError(error.code, `${error.message}${hint}`, { cause: error.cause });
   }
 
   close(): void {
@@ -123,6 +137,8 @@ export class Connection {
       return base;
     } catch (error) {
       const cause = (error as Error).cause as NodeJS.ErrnoException | undefined;
+      // Only who speaks TLS says by TLS that he does not want to.
+      if (/\balert\b|_ALERT_/.test(`${cause?.code ?? ''} ${cause?.message ?? ''}`)) return base;
       if (!NOT_TLS.test(cause?.code ?? '')) throw error;
       const plain = new URL(base.href);
       plain.protocol = 'http:';
@@ -185,7 +201,7 @@ export class Connection {
       }
       url = next;
     }
-    throw new Fault('unavailable', `${shownUrl(base)}: redirected more than ${MOST_REDIRECTS} times`);
+    throw new LayerfsError('unavailable', `${shownUrl(base)}: redirected more than ${MOST_REDIRECTS} times`);
   }
 }
 

@@ -1,23 +1,30 @@
 import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { shown } from '../core/oci/json.js';
 
+/** Whether that is likely to stay so where nothing was ever heard before. */
+type Silence = 'lasting' | 'passing';
+
 /** A failure that may pass, with what is known of when. It never leaves the client: {@link settled} makes an error of it. */
 export class Fault extends Error {
   readonly code: LayerfsErrorCode;
   /** Milliseconds to wait, as the server asked. */
   readonly wait: number | undefined;
-  /** Nobody answered at all. */
-  readonly silent: boolean;
+  /** No answer came: nobody was there, or whoever was there said nothing that we understand, or ended the connection, or kept silent. */
+  readonly silence: Silence | undefined;
 
   constructor(
     code: LayerfsErrorCode,
     message: string,
-    options: { readonly wait?: number | undefined; readonly silent?: boolean; readonly cause?: unknown } = {},
+    options: {
+      readonly wait?: number | undefined;
+      readonly silence?: Silence | undefined;
+      readonly cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.wait = options.wait;
-    this.silent = options.silent ?? false;
+    this.silence = options.silence;
   }
 }
 
@@ -31,8 +38,21 @@ export function shownUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`.slice(0, 300);
 }
 
-const NO_HOST = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH']);
-const TLS_CODE = /^(?:CERT_|ERR_TLS_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH|ERR_SSL_|ERR_OSSL)/;
+const NO_HOST = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EACCES',
+  'EPERM',
+  'EADDRNOTAVAIL',
+  'EAFNOSUPPORT',
+]);
+const TLS_CODE =
+  /^(?:CERT_|ERR_TLS_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|ERR_SSL_|ERR_OSSL)/;
+/** What the server thinks of our certificate, or of having none: OpenSSL's code, or its words. */
+const ALERT = /\balert ([a-z ]+)|_ALERT_([A-Z_]+)/;
+const OF_CERTIFICATE = /certificate|unknown ca|access denied/;
 
 /** What the network did instead of answering. */
 export function networkFault(error: unknown, url: URL): Error {
@@ -41,7 +61,14 @@ export function networkFault(error: unknown, url: URL): Error {
   if (code === 'ABORT_ERR' || (error as Error).name === 'AbortError') {
     return new LayerfsError('aborted', 'interrupted', { cause: error });
   }
-  if (TLS_CODE.test(code)) {
+  const alert = ALERT.exec(code === 'EPROTO' ? message : code);
+  const told = (alert?.[1] ?? alert?.[2] ?? '').replaceAll('_', ' ').trim().toLowerCase();
+  if (OF_CERTIFICATE.test(told)) {
+    const text = `${shownUrl(url)}: TLS: it wants a certificate of us (--cert and --key), or another one: ${told}`;
+    return new LayerfsError('permission-denied', text, { cause: error });
+  }
+  // A byte was spoilt on the way.
+  if (TLS_CODE.test(code) && !/BAD_RECORD_MAC/i.test(code)) {
     const hint = /CERT|SIGNED|UNABLE|HOSTNAME|ALTNAME/.test(code) ? ' (its certificate is not trusted here)' : '';
     return new LayerfsError('unavailable', `${shownUrl(url)}: TLS: ${code}${hint}`, { cause: error });
   }
@@ -49,11 +76,18 @@ export function networkFault(error: unknown, url: URL): Error {
     // OpenSSL's own words: that it is no TLS, or why the server does not want us.
     const hint = /wrong version number|packet length too long|http request/i.test(message)
       ? 'it does not speak TLS (--plain-http asks without)'
-      : `TLS: ${/alert ([a-z ]+)/.exec(message)?.[1].trim() ?? code}`;
+      : `TLS: ${told === '' ? code : told}`;
     return new LayerfsError('unavailable', `${shownUrl(url)}: ${hint}`, { cause: error });
   }
+  if (code.startsWith('HPE_')) {
+    const text = `${shownUrl(url)}: the answer is not HTTP (${code})`;
+    return new Fault('invalid-argument', text, { silence: 'lasting', cause: error });
+  }
   const why = NO_HOST.has(code) ? `cannot be reached (${code})` : code === '' ? message : `connection failed (${code})`;
-  return new Fault('unavailable', `${shownUrl(url)}: ${why}`, { silent: NO_HOST.has(code), cause: error });
+  return new Fault('unavailable', `${shownUrl(url)}: ${why}`, {
+    silence: NO_HOST.has(code) ? 'lasting' : 'passing',
+    cause: error,
+  });
 }
 
 const CODES: Readonly<Record<number, LayerfsErrorCode>> = {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import type { Digest } from '../core/digest.js';
 import { Registry, type RegistryOptions } from './registry.js';
@@ -257,4 +257,39 @@ test('a refusal whose body never ends is not waited for', async () => {
   const bytes = await all(client({ credentials }).blob(`${host}/app`, blob));
   expect(bytes.equals(BLOB)).toBe(true);
   expect(open.length).toBe(1);
+});
+
+test.each([
+  { name: 'who ends each connection', says: '', times: 3, code: 'unavailable' },
+  { name: 'who speaks no HTTP', says: 'SSH-2.0-OpenSSH_9.2\r\n', times: 1, code: 'invalid-argument' },
+])('$name, and was never heard of before, is not asked for long', async ({ says, times, code }) => {
+  let asked = 0;
+  const server = createTcpServer((socket) => {
+    socket
+      .on('error', () => undefined)
+      .once('data', () => {
+        asked++;
+        socket.end(says);
+      });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const failed = client({ plainHttp: true, retry: { first: 1, tries: 9 } }).manifest(`${host}/app`);
+    await expect(failed).rejects.toMatchObject({ code });
+    expect(asked).toBe(times);
+  } finally {
+    server.close();
+  }
+});
+
+test('a redirect without end is followed once', async () => {
+  let hops = 0;
+  const host = await serve((request, response) => {
+    if (request.url === '/v2/') return response.end();
+    hops++;
+    return response.writeHead(307, { location: `/hop/${hops}` }).end();
+  });
+  await expect(client().manifest(`${host}/app`)).rejects.toMatchObject({ code: 'unavailable' });
+  expect(hops).toBe(6);
 });

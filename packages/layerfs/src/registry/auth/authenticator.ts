@@ -1,7 +1,7 @@
 /** Proving to one host who we are: nothing, a password, or tokens that are got with one (distribution spec, "token"). */
 import { LayerfsError } from '../../core/error.js';
 import { isLoopback } from '../address.js';
-import { Fault, shownUrl, statusFault } from '../fault.js';
+import { shownUrl, statusFault } from '../fault.js';
 import type { HttpAnswer } from '../http/transport.js';
 import { readLimited } from '../http/limited.js';
 import { parseChallenges } from './challenge.js';
@@ -159,7 +159,7 @@ function parseToken(bytes: Uint8Array, what: string): Token {
   }
   const token = value?.token ?? value?.access_token;
   if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
-    throw new Fault('invalid-argument', `${what}: there is none in the answer`);
+    throw new LayerfsError('invalid-argument', `${what}: there is none in the answer`);
   }
   const given = value?.expires_in;
   // 60 seconds is what the specification says where nothing is said.

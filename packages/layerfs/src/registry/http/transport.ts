@@ -173,7 +173,7 @@ export class Transport {
       const refused = ({ statusCode }: http.IncomingMessage): Error =>
         statusCode === 407
           ? new LayerfsError('permission-denied', `${shownUrl(url)}: the proxy wants to know who we are (407)`)
-          : new Fault('unavailable', `${shownUrl(url)}: the proxy answers ${statusCode ?? 0}`);
+          : refusal(statusCode ?? 0, `${shownUrl(url)}: the proxy answers ${statusCode ?? 0}`);
       request.once('response', (answer: http.IncomingMessage) => {
         answer.destroy();
         reject(refused(answer));
@@ -210,7 +210,13 @@ function requestOf(url: URL): typeof https.request {
 }
 
 function stalled(url: URL): Fault {
-  return new Fault('unavailable', `${shownUrl(url)}: nothing more comes`);
+  return new Fault('unavailable', `${shownUrl(url)}: nothing more comes`, { silence: 'passing' });
+}
+
+/** A proxy that does not want to is not asked again. */
+function refusal(status: number, message: string): Error {
+  const lasting = status >= 400 && status < 500 && status !== 408 && status !== 429;
+  return lasting ? new LayerfsError('unavailable', message) : new Fault('unavailable', message);
 }
 
 /** A server may answer, with an error, before it has taken everything. */

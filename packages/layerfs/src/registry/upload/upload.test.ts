@@ -110,7 +110,12 @@ async function serve(): Promise<ChunkServer> {
   return server.start();
 }
 
-function upload(server: ChunkServer, options: UploadOptions = {}, bytes: Buffer = BLOB, of = digest): Promise<Uploaded> {
+function upload(
+  server: ChunkServer,
+  options: UploadOptions = {},
+  bytes: Buffer = BLOB,
+  of = digest,
+): Promise<Uploaded> {
   const registry = new Registry({
     credentials: () => Promise.resolve(undefined),
     hostFolders: [],
