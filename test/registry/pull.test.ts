@@ -384,7 +384,10 @@ test('killed at any time: the next pull fetches only what is missing', async () 
         // What lies here still has not been sent.
         answer.write(piece, (error) => {
           // Of the client that was killed: the next one's bytes are counted by now.
-          if (error) return void upstream.destroy();
+          if (error) {
+            upstream.destroy();
+            return;
+          }
           proxy.bytes += piece.length;
           setTimeout(() => upstream.resume(), piece.length / bytesAMillisecond);
         });

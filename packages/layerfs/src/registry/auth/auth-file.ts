@@ -1,17 +1,7 @@
 /** Files of credentials: Docker's config.json, and containers' auth.json (containers-auth.json(5)). */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { LayerfsError } from '../../core/error.js';
 import { isMissing } from '../files.js';
 
@@ -85,38 +75,4 @@ export function parseAuthFile(text: string, path: string): AuthFile {
     credHelpers: (credHelpers ?? {}) as AuthFile['credHelpers'],
     credsStore,
   };
-}
-
-/** What a change of a file of credentials may change; all else in it stays as it is. */
-export type Auths = Record<string, unknown>;
-
-/**
- * Changes the entries of a file, which is made where it is missing. Nobody but its owner may read it; whoever reads it meanwhile sees
- * all of the old one or of the new one.
- * @returns what `change` returns; false leaves the file alone
- */
-export function changeAuthFile(path: string, change: (auths: Auths) => boolean): boolean {
-  const there = readAuthFile(path, true);
-  const root = { ...there?.root };
-  const auths = { ...(root['auths'] as Auths | undefined) };
-  if (!change(auths)) return false;
-  root['auths'] = auths;
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  // Some keep the file elsewhere, and a link to it here.
-  const target = there === undefined ? path : realpathSync(path);
-  const temporary = `${target}.${process.pid}.new`;
-  const fd = openSync(temporary, 'wx', 0o600);
-  try {
-    try {
-      writeSync(fd, `${JSON.stringify(root, undefined, '\t')}\n`);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, target);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-  return true;
 }

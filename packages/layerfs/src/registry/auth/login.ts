@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { homedir } from 'node:os';
 import { LayerfsError } from '../../core/error.js';
 import { credentialKeys } from '../address.js';
-import { authFiles, changeAuthFile, dockerConfig, readAuthFile, type AuthFile } from './auth-file.js';
+import { authFiles, dockerConfig, readAuthFile, type AuthFile } from './auth-file.js';
+import { changeAuthFile } from './change-file.js';
 import { helperFor, type Credentials } from './credentials.js';
 import { askHelper, callHelper } from './helper.js';
 
@@ -39,11 +40,12 @@ export async function saveCredentials(
     }
     return `docker-credential-${helper.name}`;
   }
-  changeAuthFile(path, (auths) => {
+  const entry = entryOf(credentials);
+  const change = (auths: Record<string, unknown>): void => {
     for (const key of keys) delete auths[key];
-    auths[keys[0]] = entryOf(credentials);
-    return true;
-  });
+    auths[keys[0]] = entry;
+  };
+  await changeAuthFile(path, change, signal);
   return path;
 }
 
@@ -67,10 +69,10 @@ export async function forgetCredentials(host: string, options: LoginOptions = {}
     if (helper !== undefined) await erase(helper.name, helper.key);
     else if (hasStore(file)) for (const key of keys.slice(0, 2)) await erase(file.credsStore, key);
     if (!keys.some((key) => Object.hasOwn(file.auths, key))) continue;
-    changeAuthFile(path, (auths) => {
+    const change = (auths: Record<string, unknown>): void => {
       for (const key of keys) delete auths[key];
-      return true;
-    });
+    };
+    await changeAuthFile(path, change, signal);
     found.push(path);
   }
   return [...new Set(found)];
