@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { checkStore, openStore, Registry, type CopyResult, type PullResult, type PushResult } from 'layerfs';
@@ -198,6 +198,69 @@ test('an index that was pulled with all platforms is pushed with its digest, att
   await layerfsOk(['--root', root, 'rmi', ref]);
   await layerfsOk(['--root', root, 'gc']);
   expect(readdirSync(join(root, 'blobs/sha256'))).toEqual([]);
+});
+
+/** An index of an image and of something that is none, with one blob. */
+async function putWithBeside(
+  tag: string,
+  blob: Buffer,
+  claimed: { size?: number } = {},
+): Promise<{ index: string; blob: Buffer }> {
+  const beside = imageOf([blob], {
+    change: (manifest) => (manifest.layers[0].mediaType = 'application/vnd.in-toto+json'),
+  });
+  await putImage(one.host, 'beside', 'app', IMAGE);
+  await putImage(one.host, 'beside', 'blobs', beside);
+  const statement = JSON.parse(String(beside.blobs.get(beside.manifest.digest))) as { layers: object[] };
+  Object.assign(statement.layers[0], claimed);
+  const put = await putDocument(one.host, 'beside/manifests/', statement, beside.manifest.mediaType);
+  const arch = { x64: 'amd64' }[process.arch as string] ?? process.arch;
+  const top = {
+    schemaVersion: 2,
+    mediaType: INDEX,
+    manifests: [
+      { ...IMAGE.manifest, platform: { os: 'linux', architecture: arch } },
+      { ...beside.manifest, ...put, platform: { os: 'unknown', architecture: 'unknown' } },
+    ],
+  };
+  const { digest } = await putDocument(one.host, `beside/manifests/${tag}`, top, INDEX);
+  return { index: digest, blob: beside.blobs.get(beside.layers[0].digest) as Buffer };
+}
+
+test('an attestation that is larger than any document comes, is repaired, and is pushed with the index', async () => {
+  const { index: digest, blob: large } = await putWithBeside('large', randomBytes(9 << 20));
+  const ref = `${one.host}/beside:large`;
+  await layerfsOk(['--root', root, 'pull', ref, '--all-platforms']);
+  await layerfsOk(['--root', root, 'gc']);
+  expect((await checkStore(root)).state).toBe('sound');
+  const file = join(root, 'blobs', digestOf(large).replace(':', '/'));
+  expect([readFileSync(file).equals(large), statSync(file).mode & 0o777]).toEqual([true, 0o400]);
+  // From the store, if it is sound there.
+  rmSync(file);
+  writeFileSync(file, randomBytes(9 << 20), { mode: 0o400 });
+  await layerfsOk(['--root', root, 'pull', ref, '--all-platforms']);
+  expect(readFileSync(file).equals(large)).toBe(true);
+  rmSync(file);
+  expect((await layerfs(['--root', root, 'fsck', '--repair'])).code).toBe(7);
+  await layerfsOk(['--root', root, 'push', ref, `${two.host}/large:1`, '--all-platforms']);
+  expect(await digestAt(`${two.host}/large:1`)).toBe(digest);
+  await expectWhole(`${two.host}/large:1`, [IMAGE.manifest.digest]);
+});
+
+test('one that is larger than what is kept, or nowhere, is left out with a note, and nothing of it comes', async () => {
+  await putWithBeside('huge', randomBytes(100), { size: 2 ** 40 });
+  const huge = await layerfs(['--root', root, 'pull', `${one.host}/beside:huge`, '--all-platforms']);
+  expect([huge.code, huge.stderr]).toEqual([0, expect.stringMatching(/index itself is not kept.*1099511627776/)]);
+  const { blob: lost } = await putWithBeside('lost', randomBytes(100));
+  rmSync(
+    join(one.folder, 'data/docker/registry/v2/blobs/sha256', digestOf(lost).slice(7, 9), digestOf(lost).slice(7)),
+    {
+      recursive: true,
+    },
+  );
+  const gone = await layerfs(['--root', root, 'pull', `${one.host}/beside:lost`, '--all-platforms']);
+  expect([gone.code, gone.stderr]).toEqual([0, expect.stringMatching(/index itself is not kept.*not found/)]);
+  expect((await checkStore(root)).state).toBe('sound');
 });
 
 test('an image that came alone has no index; dropped blobs make a whole one impossible', async () => {

@@ -266,8 +266,12 @@ function indexRecord({ name, documents }: SourceIndex): IndexRecord {
 /** Files of the documents that come with the index. */
 function indexFiles(index: SourceIndex | undefined, folder: string): Map<Digest, string> {
   const files = new Map<Digest, string>();
-  for (const { digest, bytes } of index?.documents ?? []) {
-    if (!files.has(digest)) files.set(digest, writeBlob(join(folder, `document-${digestHex(digest)}`), bytes));
+  for (const document of index?.documents ?? []) {
+    const { digest } = document;
+    if (files.has(digest)) continue;
+    const file =
+      'file' in document ? document.file : writeBlob(join(folder, `document-${digestHex(digest)}`), document.bytes);
+    files.set(digest, file);
   }
   return files;
 }

@@ -33,8 +33,9 @@ export async function pullImages(context: StoreContext, ref: string, options: Pu
   try {
     const result = await importSource(
       context,
-      () =>
+      ({ folder }) =>
         openRegistry(context, registry, reference, {
+          folder,
           allPlatforms,
           onFetched: (bytes) => {
             fetched += bytes;

@@ -4,7 +4,6 @@ import type { Digest } from '../../core/digest.js';
 import { digestHex } from '../../core/digest.js';
 import { LayerfsError } from '../../core/error.js';
 import type { Descriptor } from '../../core/oci/descriptor.js';
-import { readBundle } from '../../core/oci/bundle.js';
 import { MAX_DOCUMENT } from '../../core/oci/json.js';
 import { isForeignLayerType, isIndexType, isManifestType } from '../../core/oci/media-types.js';
 import { formatPlatform, parsePlatform, platformMatch } from '../../core/oci/platform.js';
@@ -16,11 +15,14 @@ import { isErrno } from '../errors.js';
 import { sha256 } from './blobs.js';
 import { candidatesOf, choose, readImage, type Candidate, type Documents } from './choose.js';
 import { currentPlatform } from './host.js';
-import type { Selection, Source, SourceDocument, SourceImage, SourceIndex } from './source.js';
+import type { Selection, Source, SourceImage } from './source.js';
+import { keeping, wholeIndex } from './whole-index.js';
 
 /** What is wanted of a registry. */
 export interface RegistrySelection extends Selection {
   readonly allPlatforms: boolean;
+  /** Gets what has to lie on disk. */
+  readonly folder: string;
   /** Told of bytes of layers as they come over the network. */
   readonly onFetched: (bytes: number) => void;
   readonly signal?: AbortSignal | undefined;
@@ -47,7 +49,13 @@ export async function openRegistry(
     ? await namedCandidates(documents, root, label, name)
     : [{ name, candidate: await choose(documents, [root], label, label, selection, notes) }];
   const index =
-    allPlatforms && isIndexType(root.mediaType) ? await wholeIndex(documents, root, label, name, notes) : undefined;
+    allPlatforms && isIndexType(root.mediaType)
+      ? await wholeIndex(documents, root, label, {
+          name,
+          notes,
+          keep: keeping(context, registry, reference, selection),
+        })
+      : undefined;
   const images: SourceImage[] = [];
   for (const { name, candidate } of chosen) {
     // That some of all platforms is not for this machine is no news.
@@ -57,36 +65,6 @@ export async function openRegistry(
     images.push({ ...image, source });
   }
   return { format: 'registry', images, notes, parallel: PARALLEL, ...(index === undefined ? {} : { index }) };
-}
-
-/**
- * What has to be kept besides the images, so that the index can be pushed as it is: indexes, and all of what is no image, such as
- * attestations. Where that cannot be, the images come without it.
- */
-async function wholeIndex(
-  documents: Documents,
-  root: Descriptor,
-  label: string,
-  name: string,
-  notes: string[],
-): Promise<SourceIndex | undefined> {
-  try {
-    const bundle = await readBundle(root, label, (descriptor, referrer) => documents.read(descriptor, referrer));
-    const images = new Set((await candidatesOf(documents, [root], label)).map(({ descriptor }) => descriptor.digest));
-    const kept: (SourceDocument & Descriptor)[] = [];
-    for (const { descriptor, bytes, blobs } of bundle.toReversed()) {
-      if (images.has(descriptor.digest)) continue;
-      kept.push({ ...descriptor, bytes });
-      for (const blob of blobs)
-        kept.push({ ...blob, bytes: await documents.read(blob, `manifest ${descriptor.digest}`) });
-    }
-    return { name, documents: kept };
-  } catch (error) {
-    if (!(error instanceof LayerfsError) || (error.code !== 'unimplemented' && error.code !== 'resource-exhausted'))
-      throw error;
-    notes.push(`the index itself is not kept, only its images: ${error.message}`);
-    return undefined;
-  }
 }
 
 /** An image that was asked for by digest alone gets that as its tag: without a name it would not stay. */

@@ -50,8 +50,8 @@ export interface SourceImage {
 export interface SourceIndex {
   /** What the image of it that is for this machine is called. */
   readonly name: string;
-  /** All of it but the images: the index first, further ones, and what is no image. */
-  readonly documents: readonly (SourceDocument & Descriptor)[];
+  /** All of it but the images: the index first, further ones, and what is no image. Blobs of that are in files, which are moved. */
+  readonly documents: readonly (Descriptor & ({ readonly bytes: Uint8Array } | { readonly file: string }))[];
 }
 
 /** Manifest and config of an image. */

@@ -9,6 +9,7 @@ import { parseRegistryReference } from '../../../registry/address.js';
 import { Registry } from '../../../registry/registry.js';
 import type { ImageRecord } from '../../meta.js';
 import type { SourceLayer } from '../../source/source.js';
+import { MOST_BESIDE } from '../../source/whole-index.js';
 
 type Images = readonly { readonly record: ImageRecord }[];
 
@@ -51,7 +52,7 @@ export class Origins {
         const manifest = await this.#registry().manifest(source, { signal: this.#signal });
         if (manifest.digest === digest) return { what: source, bytes: manifest.bytes };
         const { config } = parseManifest(manifest.bytes, manifest.digest);
-        if (config.digest === digest) return { what: source, bytes: await this.#config(source, config) };
+        if (config.digest === digest) return { what: source, bytes: await this.#blob(source, config, MAX_DOCUMENT) };
       } catch (error) {
         if (!(error instanceof LayerfsError) || error.code === 'aborted') throw error;
       }
@@ -62,7 +63,7 @@ export class Origins {
   /** What an index brought: a manifest or index, or a blob, of the repository of `source`. */
   async #listed(source: string, descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>): Promise<Uint8Array> {
     const { digest, mediaType } = descriptor;
-    if (!isIndexType(mediaType) && !isManifestType(mediaType)) return this.#config(source, descriptor);
+    if (!isIndexType(mediaType) && !isManifestType(mediaType)) return this.#blob(source, descriptor, MOST_BESIDE);
     const { host, repository } = parseRegistryReference(source);
     return (await this.#registry().manifest({ host, repository, digest }, { signal: this.#signal })).bytes;
   }
@@ -71,12 +72,12 @@ export class Origins {
     this.#own?.close();
   }
 
-  async #config(source: string, config: { digest: Digest; size: number }): Promise<Uint8Array> {
-    if (config.size > MAX_DOCUMENT) {
-      throw new LayerfsError('invalid-argument', `the config of ${source} has ${config.size} bytes: too many`);
+  async #blob(source: string, blob: { digest: Digest; size: number }, most: number): Promise<Uint8Array> {
+    if (blob.size > most) {
+      throw new LayerfsError('invalid-argument', `${blob.digest} of ${source} has ${blob.size} bytes: too many`);
     }
     const parts: Uint8Array[] = [];
-    for await (const piece of this.#registry().blob(source, config, { signal: this.#signal })) parts.push(piece);
+    for await (const piece of this.#registry().blob(source, blob, { signal: this.#signal })) parts.push(piece);
     return Buffer.concat(parts);
   }
 
