@@ -20,10 +20,10 @@ async function librariesOf(program: string): Promise<string[]> {
   return [...stdout.matchAll(/(\/[^ ]+) \(0x/g)].map((match) => match[1]);
 }
 
-/** The entries of the layer. */
-export async function miniRoot(): Promise<Piece[]> {
+/** The entries of the layer. @param more names of further programs */
+export async function miniRoot(more: readonly string[] = []): Promise<Piece[]> {
   const shell = realpathSync('/bin/sh');
-  const programs = [shell, ...TOOLS.map(which).filter((path) => path !== undefined)];
+  const programs = [shell, ...[...TOOLS, ...more].map(which).filter((path) => path !== undefined)];
   const files = new Map<string, string>();
   for (const program of programs) {
     files.set(intoUsr(program), program);

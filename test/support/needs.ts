@@ -13,6 +13,11 @@ const PACKAGES: Record<string, string> = {
   'systemd-socket-activate': 'systemd',
   mmdebstrap: 'mmdebstrap',
   script: 'bsdutils',
+  newuidmap: 'uidmap',
+  fusermount3: 'fuse3',
+  unshare: 'util-linux',
+  nsenter: 'util-linux',
+  setpriv: 'util-linux',
 };
 
 function has(program: string): boolean {

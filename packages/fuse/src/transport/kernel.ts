@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import { ErrnoError, MNT, MS, mount, umount2 } from '@layerfs/linux';
 import { MountError } from './error.js';
 import type { MountOptions } from './options.js';
@@ -12,7 +13,11 @@ export function openDevice(): number {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' || code === 'ENXIO' || code === 'ENODEV')
-      throw new MountError('no-device', `there is no ${DEVICE}: the kernel module fuse is not loaded`, error);
+      throw new MountError(
+        'no-device',
+        `there is no ${DEVICE}: the kernel module fuse is not loaded, or this container was not given the device`,
+        error,
+      );
     if (code === 'EACCES' || code === 'EPERM')
       throw new MountError('not-permitted', `no right to open ${DEVICE}: its mode or this sandbox forbids it`, error);
     throw error;
@@ -62,9 +67,15 @@ export function mountKernel(options: MountOptions): number {
   } catch (error) {
     closeSync(fd);
     if (error instanceof ErrnoError && error.code === 'EPERM')
-      throw new MountError('not-permitted', `no right to mount on ${options.mountpoint}: needs root`, error);
+      throw new MountError('not-permitted', `no right to mount on ${options.mountpoint}: ${whatIsNeeded()}`, error);
     throw error;
   }
+}
+
+function whatIsNeeded(): string {
+  return hasMachineIds()
+    ? 'needs root with CAP_SYS_ADMIN'
+    : 'in a user namespace this needs a mount namespace, too (unshare -Urm, podman unshare)';
 }
 
 /** Unmounts with umount2(2). `lazy`: at once out of sight, ended when the last user is gone. Throws ErrnoError (EBUSY). */

@@ -1,14 +1,18 @@
 import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import { digestHex, type ChainID, type Digest, type DiffID } from '../core/digest.js';
 import { LayerfsError } from '../core/error.js';
 
-/** Where a store is when nobody says: $LAYERFS_ROOT, else root's /var/lib/layerfs or the user's data folder. */
+/**
+ * Where a store is when nobody says: $LAYERFS_ROOT, else root's /var/lib/layerfs or the user's data folder. Who is root only in
+ * a user namespace of their own has the same store there as outside.
+ */
 export function defaultRoot(): string {
   const { LAYERFS_ROOT, XDG_DATA_HOME } = process.env;
   if (LAYERFS_ROOT !== undefined && LAYERFS_ROOT !== '') return LAYERFS_ROOT;
-  if (process.geteuid?.() === 0) return '/var/lib/layerfs';
+  if (process.geteuid?.() === 0 && hasMachineIds()) return '/var/lib/layerfs';
   return join(
     XDG_DATA_HOME !== undefined && XDG_DATA_HOME !== '' ? XDG_DATA_HOME : join(homedir(), '.local/share'),
     'layerfs',

@@ -5,22 +5,21 @@ import {
   close,
   getXattr,
   listXattrs,
-  makedev,
-  mknodat,
   openat,
   readDirents,
   removeXattr,
-  renameat2,
   setXattr,
   tryStatx,
   unlinkat,
 } from '@layerfs/linux';
 import { latin1, latin1Bytes } from '../../core/bytes.js';
 import * as format from '../../core/overlay/format.js';
-import { S_IFCHR } from '../../core/tree/format.js';
+import type { Whiteouts } from './whiteouts.js';
 
-/** On the root of an upper folder that is spelled as we do. */
+/** On the root of an upper folder that is spelled as we do: with whiteouts that are devices, or files with attributes. */
 const OWN = 'overlay.layerfs.upper';
+const BY_DEVICES = '1';
+const BY_ATTRIBUTES = '2';
 const FOREIGN_OPAQUE = 'user.fuseoverlayfs.opaque';
 /** fuse-overlayfs writes it beside the other one, for old versions of itself. */
 const OLD_OPAQUE_MARKER = '.wh..opq';
@@ -34,20 +33,22 @@ const MARKS = [format.OPAQUE, format.REDIRECT, format.METACOPY];
  * `.wh.` files, whiteouts by attribute, attributes of the user class. Once for each folder; the result is what kernel
  * overlayfs with privileges reads and writes, so that nothing else need be looked for while mounted.
  * @param upper descriptor of the folder
- * @param staging descriptor of a folder on the same filesystem
+ * @param whiteouts how they are to be spelled from now on
  */
-export function adoptForeignUpper(upper: number, staging: number, xattrClass: format.XattrClass): void {
-  if (getXattr(upper, `${xattrClass}.${OWN}`) !== undefined) return;
-  new Adoption(staging, xattrClass).folder(upper);
-  setXattr(upper, `${xattrClass}.${OWN}`, latin1Bytes('1'));
+export function adoptForeignUpper(upper: number, xattrClass: format.XattrClass, whiteouts: Whiteouts): void {
+  const spelled = getXattr(upper, `${xattrClass}.${OWN}`);
+  const spelling = whiteouts.devices ? BY_DEVICES : BY_ATTRIBUTES;
+  if (spelled !== undefined && latin1(spelled) === spelling) return;
+  new Adoption(xattrClass, whiteouts).folder(upper);
+  setXattr(upper, `${xattrClass}.${OWN}`, latin1Bytes(spelling));
 }
 
 class Adoption {
-  readonly #staging: number;
+  readonly #whiteouts: Whiteouts;
   readonly #prefix: string;
 
-  constructor(staging: number, xattrClass: format.XattrClass) {
-    this.#staging = staging;
+  constructor(xattrClass: format.XattrClass, whiteouts: Whiteouts) {
+    this.#whiteouts = whiteouts;
     this.#prefix = `${xattrClass}.`;
   }
 
@@ -63,6 +64,8 @@ class Adoption {
       else if (type === DT.DIR) this.#inside(fd, name);
       else if (type === DT.REG) this.#file(fd, name, byAttribute);
     }
+    // Not before: after a crash they would be taken for files.
+    if (byAttribute && this.#whiteouts.devices) removeXattr(fd, this.#prefix + format.OPAQUE);
   }
 
   #inside(parent: number, name: string): void {
@@ -83,9 +86,7 @@ class Adoption {
     }
     this.#reclass(fd, names);
     const opaque = getXattr(fd, this.#prefix + format.OPAQUE);
-    if (opaque === undefined || latin1(opaque) !== 'x') return false;
-    removeXattr(fd, this.#prefix + format.OPAQUE);
-    return true;
+    return opaque !== undefined && latin1(opaque) === 'x';
   }
 
   #reclass(fd: number, names: ReadonlySet<string>): void {
@@ -101,10 +102,10 @@ class Adoption {
 
   #markerFile(dir: number, marker: string): void {
     const name = latin1Bytes(marker.slice(format.WHITEOUT_PREFIX.length));
-    unlinkat(dir, latin1Bytes(marker));
     // `.wh..wh.` and such are notes of aufs.
-    if (marker.startsWith('.wh..wh.') || marker === OLD_OPAQUE_MARKER || name.length === 0) return;
-    if (tryStatx(dir, name, AT.SYMLINK_NOFOLLOW) === undefined) mknodat(dir, name, S_IFCHR, makedev(0, 0));
+    const hides = !marker.startsWith('.wh..wh.') && marker !== OLD_OPAQUE_MARKER && name.length > 0;
+    if (hides && tryStatx(dir, name, AT.SYMLINK_NOFOLLOW) === undefined) this.#whiteouts.make(dir, name);
+    unlinkat(dir, latin1Bytes(marker));
   }
 
   #file(dir: number, name: string, byAttribute: boolean): void {
@@ -114,8 +115,7 @@ class Adoption {
     if (names.size === 0) return;
     const whiteout = [`user.${format.WHITEOUT}`, this.#prefix + format.WHITEOUT].some((mark) => names.has(mark));
     if (byAttribute && whiteout) {
-      mknodat(this.#staging, bytes, S_IFCHR, makedev(0, 0));
-      renameat2(this.#staging, bytes, dir, bytes);
+      if (this.#whiteouts.devices || !names.has(this.#prefix + format.WHITEOUT)) this.#whiteouts.replace(dir, bytes);
       return;
     }
     if (!MARKS.some((mark) => names.has(`user.${mark}`)) || this.#prefix === 'user.') return;

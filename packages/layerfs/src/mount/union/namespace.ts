@@ -75,12 +75,12 @@ export class Namespace {
 
   #state(folder: Folder, name: string): NameState {
     const stat = folder.upper ? this.#union.upper.entry(folder, name) : undefined;
-    return { upper: this.#kind(stat), below: this.#below(folder, name) };
+    return { upper: this.#kind(folder, name, stat), below: this.#below(folder, name) };
   }
 
-  #kind(stat: Statx | undefined): InUpper {
+  #kind(folder: Folder, name: string, stat: Statx | undefined): InUpper {
     if (stat === undefined) return 'nothing';
-    if (this.#union.upper.isWhiteout(stat)) return 'whiteout';
+    if (this.#union.upper.isWhiteout(folder, name, stat)) return 'whiteout';
     return (stat.mode & S_IFMT) === S_IFDIR ? 'folder' : 'file';
   }
 
@@ -281,7 +281,7 @@ export class Namespace {
   unlink(folder: Folder, name: string): void {
     const { upper } = this.#union;
     const stat = folder.upper && !folder.removed ? upper.entry(folder, name) : undefined;
-    const inUpper = stat !== undefined && !upper.isWhiteout(stat);
+    const inUpper = stat !== undefined && !upper.isWhiteout(folder, name, stat);
     const node = inUpper ? this.#union.adopt(folder, name, stat) : this.#existing(folder, name);
     if (this.#union.type(node) === S_IFDIR) throw new ErrnoError(errno.EISDIR, 'unlink');
     folder.version++;
@@ -293,8 +293,8 @@ export class Namespace {
     const dir = upper.dir(folder);
     const bytes = latin1Bytes(name);
     if (plan === 'remove') unlinkat(dir, bytes);
-    else if (plan === 'whiteout') upper.makeWhiteout(dir, bytes);
-    else upper.replaceByWhiteout(dir, bytes);
+    else if (plan === 'whiteout') upper.whiteouts.make(dir, bytes);
+    else upper.whiteouts.replace(dir, bytes);
     this.#removed(gone, folder, name);
   }
 
@@ -349,7 +349,7 @@ export class Namespace {
     if (target.upper) upper.keep(target);
     const dir = upper.dir(folder);
     const bytes = latin1Bytes(name);
-    if (plan === 'whiteout') upper.makeWhiteout(dir, bytes);
+    if (plan === 'whiteout') upper.whiteouts.make(dir, bytes);
     else if (plan === 'replace') this.#swapForWhiteout(dir, bytes);
     else this.#removeFolder(dir, bytes);
     this.#folderRemoved(target, folder);
@@ -358,7 +358,8 @@ export class Namespace {
   #swapForWhiteout(dir: number, name: Uint8Array): void {
     const { upper } = this.#union;
     const staged = upper.stagingName();
-    upper.makeWhiteout(upper.staging, staged);
+    upper.whiteouts.make(upper.staging, staged);
+    upper.whiteouts.announce(dir);
     renameat2(upper.staging, staged, dir, name, RENAME.EXCHANGE);
     upper.discardFolder(staged);
   }
@@ -448,6 +449,7 @@ export class Namespace {
     const [old, fresh] = [latin1Bytes(name), latin1Bytes(newName)];
     if (target.upper === 'folder') this.#emptyFolder(toDir, fresh);
     if (isFolder && target.upper === 'whiteout') {
+      if (plan.leaveWhiteout) upper.whiteouts.announce(fromDir);
       renameat2(fromDir, old, toDir, fresh, RENAME.EXCHANGE);
       if (!plan.leaveWhiteout) unlinkat(fromDir, old);
     } else if (!plan.leaveWhiteout) renameat2(fromDir, old, toDir, fresh);
@@ -455,14 +457,15 @@ export class Namespace {
   }
 
   #moveLeavingWhiteout(fromDir: number, old: Uint8Array, toDir: number, fresh: Uint8Array): void {
+    const { whiteouts } = this.#union.upper;
     try {
-      renameat2(fromDir, old, toDir, fresh, RENAME.WHITEOUT);
+      if (whiteouts.devices) return renameat2(fromDir, old, toDir, fresh, RENAME.WHITEOUT);
     } catch (error) {
       if (!(error instanceof ErrnoError) || error.errno !== errno.EINVAL) throw error;
-      // A filesystem that cannot: for a moment the lower's file is seen again.
-      renameat2(fromDir, old, toDir, fresh);
-      this.#union.upper.makeWhiteout(fromDir, old);
     }
+    // The kernel cannot: for a moment the lower's file is seen again.
+    renameat2(fromDir, old, toDir, fresh);
+    whiteouts.make(fromDir, old);
   }
 
   /** A folder that shows nothing may still hold whiteouts: then an empty opaque one takes its place. */

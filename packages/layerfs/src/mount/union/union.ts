@@ -135,7 +135,8 @@ export class Union {
     if (folder.removed) return undefined;
     if (folder.upper) {
       const stat = this.upper.entry(folder, name);
-      if (stat !== undefined) return this.upper.isWhiteout(stat) ? undefined : this.adopt(folder, name, stat);
+      if (stat !== undefined)
+        return this.upper.isWhiteout(folder, name, stat) ? undefined : this.adopt(folder, name, stat);
     }
     const node = this.below(folder, name);
     return node === 0 ? undefined : (this.table.get(node) ?? node);

@@ -11,11 +11,8 @@ import {
   fchmodat,
   fchownat,
   getXattr,
-  linkat,
   listXattrs,
-  makedev,
   mkdirat,
-  mknodat,
   openat,
   readDirents,
   readlinkat,
@@ -24,23 +21,22 @@ import {
   statx,
   tryStatx,
   unlinkat,
-  renameat2,
   utimensat,
   type Statx,
   type Time,
 } from '@layerfs/linux';
 import { LOCK, tryFlock } from '@layerfs/linux/lock';
 import { latin1Bytes } from '../../core/bytes.js';
-import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../core/tree/format.js';
 import type { IdMap } from '../../core/overlay/id-map.js';
 import * as format from '../../core/overlay/format.js';
 import { adoptForeignUpper } from './foreign-upper.js';
+import { STAGED_WHITEOUT, Whiteouts } from './whiteouts.js';
 import type { Folder, Inode } from './inodes.js';
 
 /** Folders of upper kept open. */
 const MAX_FOLDERS = 512;
 const STAGING = 'layerfs';
-const WHITEOUT = 'whiteout';
 
 /** How owners on disk are shown. */
 export interface Owners {
@@ -90,7 +86,7 @@ export class Upper {
   readonly xattrClass: format.XattrClass;
   readonly #folders: LRUCache<Folder, number>;
   #sequence = 0;
-  #haveWhiteout = false;
+  readonly whiteouts: Whiteouts;
 
   /** Files that a crash kept from getting all their names. */
   readonly unfinished: readonly UnfinishedGroup[];
@@ -121,7 +117,8 @@ export class Upper {
     this.staging = openat(this.#work, STAGING, flags | O.NOFOLLOW);
     this.xattrClass = classFor(this.staging);
     this.fresh = freshIn(this.staging);
-    adoptForeignUpper(this.#root, this.staging, this.xattrClass);
+    this.whiteouts = new Whiteouts(this.#root, this.staging, this.xattrClass);
+    adoptForeignUpper(this.#root, this.xattrClass, this.whiteouts);
     this.#folders = new LRUCache({ max: MAX_FOLDERS, dispose: (fd) => close(fd) });
   }
 
@@ -269,8 +266,8 @@ export class Upper {
     return stat === undefined ? undefined : this.shown(stat);
   }
 
-  isWhiteout(stat: Statx): boolean {
-    return (stat.mode & S_IFMT) === S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0;
+  isWhiteout(folder: Folder, name: string, stat: Statx): boolean {
+    return this.whiteouts.is(stat, () => this.path({ dir: this.#descriptor(folder), name: latin1Bytes(name) }));
   }
 
   /** All entries of a folder. Looking does not change its time of access. */
@@ -280,12 +277,12 @@ export class Upper {
     const entries: UpperEntry[] = [];
     try {
       readDirents(fd, (name, type) => {
-        const stat =
-          type === DT.CHR || type === DT.UNKNOWN ? statx(dir, latin1Bytes(name), AT.SYMLINK_NOFOLLOW) : undefined;
+        const unclear = type === DT.CHR || type === DT.UNKNOWN || (type === DT.REG && !this.whiteouts.devices);
+        const stat = unclear ? statx(dir, latin1Bytes(name), AT.SYMLINK_NOFOLLOW) : undefined;
         entries.push({
           name,
           isFolder: stat === undefined ? type === DT.DIR : (stat.mode & S_IFMT) === S_IFDIR,
-          isWhiteout: stat !== undefined && this.isWhiteout(stat),
+          isWhiteout: stat !== undefined && this.isWhiteout(folder, name, stat),
         });
       });
     } finally {
@@ -341,32 +338,6 @@ export class Upper {
     return latin1Bytes(`${this.#sequence++}`);
   }
 
-  /** Puts a whiteout where nothing is. */
-  makeWhiteout(dir: number, name: Uint8Array): void {
-    for (;;) {
-      if (!this.#haveWhiteout) {
-        mknodat(this.staging, WHITEOUT, S_IFCHR, makedev(0, 0));
-        this.#haveWhiteout = true;
-      }
-      try {
-        // One inode for all of them.
-        linkat(this.staging, WHITEOUT, dir, name);
-        return;
-      } catch (error) {
-        if (!(error instanceof ErrnoError) || error.errno !== errno.EMLINK) throw error;
-        unlinkat(this.staging, WHITEOUT);
-        this.#haveWhiteout = false;
-      }
-    }
-  }
-
-  /** Puts a whiteout in the place of a file, in one step. */
-  replaceByWhiteout(dir: number, name: Uint8Array): void {
-    const staged = this.stagingName();
-    this.makeWhiteout(this.staging, staged);
-    renameat2(this.staging, staged, dir, name);
-  }
-
   /** Runs something that makes a file or an empty folder in the staging folder; what is there when it fails is removed. */
   cleaning<T>(staged: Uint8Array, action: () => T): T {
     try {
@@ -418,7 +389,7 @@ function unfinishedGroups(work: number): UnfinishedGroup[] {
       const bytes = latin1Bytes(name);
       const { mode, nlink, ino } = statx(staging, bytes, AT.SYMLINK_NOFOLLOW);
       const type = mode & S_IFMT;
-      if (nlink < 2 || type === S_IFDIR || (type === S_IFCHR && name === WHITEOUT)) continue;
+      if (nlink < 2 || type === S_IFDIR || name === STAGED_WHITEOUT) continue;
       const path = Buffer.concat([Buffer.from(`/proc/self/fd/${staging}/`), bytes]);
       const origin = ['trusted', 'user'].map((kind) => getXattr(path, `${kind}.${format.ORIGIN_INO}`)).find(Boolean);
       if (origin?.length === 8) groups.push({ upperIno: ino, ino: Number(Buffer.from(origin).readBigUInt64LE()) });

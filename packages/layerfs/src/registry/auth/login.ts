@@ -1,5 +1,6 @@
 /** Keeping credentials where {@link storedCredentials} finds them: a file, or the helper that it names. */
 import { join } from 'node:path';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import { homedir } from 'node:os';
 import { LayerfsError } from '../../core/error.js';
 import { credentialKeys } from '../address.js';
@@ -115,7 +116,7 @@ function newFile(environment: NodeJS.ProcessEnv): string {
   if (named !== undefined && named !== '') return named;
   if (docker !== undefined && docker !== '') return dockerConfig(environment);
   if (runtime !== undefined && runtime !== '') return join(runtime, 'containers/auth.json');
-  if (process.geteuid?.() === 0) return '/run/containers/0/auth.json';
+  if (process.geteuid?.() === 0 && hasMachineIds()) return '/run/containers/0/auth.json';
   const home = environment['HOME'] ?? homedir();
   return join(config === undefined || config === '' ? join(home, '.config') : config, 'containers/auth.json');
 }
