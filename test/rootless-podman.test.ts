@@ -119,8 +119,8 @@ E
        podman start --attach again; podman start --attach again; podman rm again >/dev/null
        # podman takes a container's mounts away a moment after it has ended.
        for i in $(seq 100); do
-         mounts=$(podman unshare grep -c fuse.fuse- /proc/self/mounts || true)
-         servers=$(ps -U ${String(user.uid)} -o args= | grep -c '[m]ain-folders' || true)
+         mounts=$(podman unshare grep -c " $HOME/.* fuse.fuse-" /proc/self/mounts || true)
+         servers=$(ps -U ${String(user.uid)} -o stat=,comm= | grep -c '^[^Z].*layerfs' || true)
          if test "$mounts$servers" = 00; then break; fi
          sleep 0.2
        done

@@ -6,7 +6,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { missing } from './needs.js';
 import { scratchFolder } from './scratch.js';
@@ -71,6 +71,10 @@ function freeUid(): number {
 
 /** Run by root in the new namespaces: files that name the user, and a device that everybody may open. */
 const SETUP = `
+# Copies of what other tests have mounted, which would not go away with theirs.
+sed -n 's|^[^ ]* \\([^ ]*/layerfs-[^ ]*\\) .*|\\1|p' /proc/self/mounts | tac | while read -r path; do
+  umount -l "$path" 2>/dev/null || true
+done
 for file in passwd group subuid subgid fuse.conf; do
   if test -e "/etc/$file"; then mount --bind "$1/etc/$file" "/etc/$file"; fi
 done
@@ -96,7 +100,7 @@ export class OrdinaryUser {
     this.uid = freeUid();
     chownSync(this.home, this.uid, this.uid);
     this.#writeEtc('user_allow_other\n');
-    const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private'];
+    const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'slave'];
     this.#holder = spawn('unshare', [...namespaces, 'sh', '-ec', SETUP, 'sh', this.folder], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
@@ -164,7 +168,7 @@ export class OrdinaryUser {
       cwd: '/',
       timeout,
       env: {
-        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        PATH: `${dirname(node)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
         HOME: this.home,
         NO_COLOR: '1',
         LC_ALL: 'C.UTF-8',
