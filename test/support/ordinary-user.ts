@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,6 +56,8 @@ export function whyNoUser(): string | undefined {
     return missing('fuse');
   }
   if (missing('fuse') !== undefined) return missing('fuse');
+  // What is mounted over must be there.
+  if (!existsSync('/etc/subuid') || !existsSync('/etc/subgid')) return 'needs /etc/subuid and /etc/subgid';
   const uid = String(freeUid());
   const program = fileURLToPath(new URL('../../packages/cli/bin/layerfs.js', import.meta.url));
   const look = ['--reuid', uid, '--regid', uid, '--clear-groups', process.execPath, '--check', program];
