@@ -20,6 +20,7 @@ import { cleanStale, findMount, listMounts } from '../packages/layerfs/dist/moun
 import { BusyError } from '../packages/layerfs/dist/mount/registry/detach.js';
 import { unmount } from '../packages/layerfs/dist/mount/unmount.js';
 import { missing, need } from './support/needs.js';
+import { TRANSPORTS, type Transport } from './support/transports.js';
 import { TreeSource } from './support/tree-source.js';
 
 const reason = missing('root', 'fuse');
@@ -40,7 +41,9 @@ async function refused(promise: Promise<unknown>, code: string, message: RegExp)
   expect((error as Error).message).toMatch(message);
 }
 
-describe.skipIf(reason !== undefined)('mounts', () => {
+describe.skipIf(reason !== undefined).each(TRANSPORTS)('mounts by %s', (transport) => {
+  const by = { transport };
+  const native = transport === 'fuse-native';
   let source: TreeSource;
   beforeEach(async () => {
     source = new TreeSource();
@@ -55,7 +58,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
 
   test('a background server is listed, found by path, and gone after unmount', async () => {
     const folder = source.newFolder();
-    const info = await spawnServer(source, 'debian:latest', folder);
+    const info = await spawnServer(source, 'debian:latest', folder, by);
     expect(readFileSync(join(folder, 'dir/file'), 'utf8')).toBe('hello');
     expect(listMounts(source.root)).toEqual([{ ...info, state: 'ready' }]);
     expect(info.pid).not.toBe(process.pid);
@@ -68,8 +71,9 @@ describe.skipIf(reason !== undefined)('mounts', () => {
 
   test('a mount of this process ends with unmount', async () => {
     const folder = source.newFolder();
-    const mounted = await mount(source, 'a', folder);
-    expect(mounted.info.pid).toBe(process.pid);
+    const mounted = await mount(source, 'a', folder, by);
+    // fuse-native answers in a main thread only, which is a child's.
+    expect(mounted.info.pid === process.pid).toBe(!native);
     const { stdout } = spawnSync('cat', [join(folder, 'dir/file')], { encoding: 'utf8' });
     expect(stdout).toBe('hello');
     await mounted.unmount();
@@ -84,7 +88,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
     const script = `import { mount } from ${JSON.stringify(library)};
       const source = { root: ${JSON.stringify(source.root)}, paths: ${JSON.stringify(source.paths)},
         tree: () => Promise.resolve(${image}), shared: (action) => action() };
-      await mount(source, 'a', ${JSON.stringify(folder)});
+      await mount(source, 'a', ${JSON.stringify(folder)}, ${JSON.stringify(by)});
       process.exit(3);`;
     const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
       encoding: 'utf8',
@@ -96,7 +100,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
 
   test.each(['SIGTERM', 'SIGINT'] as const)('%s unmounts', async (signal) => {
     const folder = source.newFolder();
-    const { pid } = await spawnServer(source, 'a', folder);
+    const { pid } = await spawnServer(source, 'a', folder, by);
     process.kill(pid, signal);
     await until(() => !isMounted(folder) && entries().length === 0);
     expect(readdirSync(folder)).toEqual([]);
@@ -104,10 +108,10 @@ describe.skipIf(reason !== undefined)('mounts', () => {
 
   test('umount by anybody ends the server', async () => {
     const folder = source.newFolder();
-    await spawnServer(source, 'a', folder);
+    await spawnServer(source, 'a', folder, by);
     execFileSync('umount', [folder]);
     await until(() => entries().length === 0);
-    const own = await mount(source, 'a', folder);
+    const own = await mount(source, 'a', folder, by);
     execFileSync('umount', [folder]);
     await own.finished;
     expect(entries()).toEqual([]);
@@ -115,7 +119,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
 
   test('a busy mount stays, and the error says who holds it; lazily it goes when they let go', async () => {
     const folder = source.newFolder();
-    await spawnServer(source, 'a', folder);
+    await spawnServer(source, 'a', folder, by);
     const holder = spawn('sh', ['-c', 'exec 5< file; echo ready; read line'], {
       cwd: join(folder, 'dir'),
       stdio: ['pipe', 'pipe', 'ignore'],
@@ -138,14 +142,14 @@ describe.skipIf(reason !== undefined)('mounts', () => {
   test('what a killed server leaves is seen, cleaned, and can be mounted over', async () => {
     const folder = source.newFolder();
     for (const next of ['unmount', 'clean', 'mount'] as const) {
-      const { pid } = await spawnServer(source, 'a', folder);
+      const { pid } = await spawnServer(source, 'a', folder, by);
       process.kill(pid, 'SIGKILL');
       await until(() => listMounts(source.root)[0]?.state === 'dead');
       expect(() => lstatSync(folder)).toThrow(/ENOTCONN/);
       expect(findMount(source.root, join(folder, 'dir'))).toMatchObject({ inside: '/dir', mount: { state: 'dead' } });
       if (next === 'unmount') await unmount(source.root, folder);
       else if (next === 'clean') await cleanStale(source.root);
-      else await spawnServer(source, 'a', folder);
+      else await spawnServer(source, 'a', folder, by);
       expect(readdirSync(folder)).toEqual(next === 'mount' ? ['dir'] : []);
       expect(entries().length).toBe(next === 'mount' ? 1 : 0);
     }
@@ -153,7 +157,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
 
   test.each(['spawn', 'worker'])('refusals say what is wrong and leave nothing behind (%s)', async (how) => {
     const start = (folder: string, from = source): Promise<unknown> =>
-      how === 'spawn' ? spawnServer(from, 'a', folder) : mount(from, 'a', folder);
+      how === 'spawn' ? spawnServer(from, 'a', folder, by) : mount(from, 'a', folder, by);
     const folder = source.newFolder();
     writeFileSync(join(source.folder, 'plain'), '');
     await refused(start(join(source.folder, 'none')), 'not-found', /none does not exist; make it with mkdir/);
@@ -164,7 +168,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
     await refused(start(folder, broken), 'corrupt', /./);
     expect(readdirSync(join(broken.root, 'mounts'))).toEqual([]);
     broken.remove();
-    await spawnServer(source, 'a', folder);
+    await spawnServer(source, 'a', folder, by);
     await refused(start(folder), 'already-exists', /a is already mounted on/);
     expect(entries().length).toBe(1);
     await refused(unmount(source.root, source.folder), 'not-found', /Nothing is mounted/);
@@ -177,7 +181,7 @@ describe.skipIf(reason !== undefined)('mounts', () => {
   test('without rights the reason reaches the caller', async (context) => {
     need(context, 'setpriv');
     const folder = source.newFolder();
-    const result = asNobody(context, source, folder, { useDevice: false });
+    const result = asNobody(context, source, folder, { useDevice: false, transport });
     expect(result).toMatch(/permission-denied|unavailable/);
     expect(isMounted(folder)).toBe(false);
   });
@@ -185,8 +189,8 @@ describe.skipIf(reason !== undefined)('mounts', () => {
   test('a user without root mounts through fusermount3', (context) => {
     need(context, 'setpriv', 'unshare', 'fusermount3');
     const folder = source.newFolder();
-    expect(asNobody(context, source, folder, { useDevice: true })).toBe(
-      'fusermount3 passthrough=false hello EROFS unmounted',
+    expect(asNobody(context, source, folder, { useDevice: true, transport })).toBe(
+      `${native ? 'fuse-native' : 'fusermount3'} passthrough=false hello EROFS unmounted`,
     );
   });
 });
@@ -196,7 +200,7 @@ function asNobody(
   context: TestContext,
   source: TreeSource,
   folder: string,
-  { useDevice }: { useDevice: boolean },
+  { useDevice, transport }: { useDevice: boolean; transport: Transport },
 ): string {
   const uid = 65_534;
   const node = join(source.folder, 'fuse-node');
@@ -217,7 +221,7 @@ function asNobody(
   const program = `${setup}exec setpriv --reuid ${String(uid)} --regid ${String(uid)} --clear-groups "$@"`;
   const result = spawnSync(
     'unshare',
-    ['-m', 'sh', '-ec', program, 'sh', process.execPath, script, source.root, folder],
+    ['-m', 'sh', '-ec', program, 'sh', process.execPath, script, source.root, folder, transport],
     {
       encoding: 'utf8',
       env: { PATH: process.env['PATH'] ?? '', HOME: source.folder },

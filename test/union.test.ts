@@ -7,14 +7,15 @@ import { mount, openStore } from 'layerfs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { tarOf } from './images/tar.js';
 import { missing } from './support/needs.js';
+import { TRANSPORTS, beyondNative } from './support/transports.js';
 import { UnionPlace } from './support/union-place.js';
 
 const reason = missing('root', 'fuse');
 if (reason !== undefined) console.warn(`skipped: the writable union: ${reason}`);
 const LARGE = 24 << 20;
 
-describe.skipIf(reason !== undefined)('the writable union', () => {
-  const place = new UnionPlace();
+describe.skipIf(reason !== undefined).each(TRANSPORTS)('the writable union by %s', (transport) => {
+  const place = new UnionPlace({ transport });
   let names = 0;
   beforeAll(async () => {
     const file = join(place.folder, 'lower.tar');
@@ -203,7 +204,7 @@ describe.skipIf(reason !== undefined)('the writable union', () => {
   test('from TypeScript, in this process', async () => {
     const store = await openStore({ root: place.root });
     const mountpoint = place.newFolder('mnt');
-    const mounted = await mount(store, 'lower', mountpoint, { writable: true, name: 'library' });
+    const mounted = await mount(store, 'lower', mountpoint, { writable: true, name: 'library', transport });
     expect(mounted.info.snapshot).toBe('library');
     // The worker answers; this thread must not wait for it.
     await fs.promises.writeFile(join(mountpoint, 'file'), 'content');
@@ -212,7 +213,7 @@ describe.skipIf(reason !== undefined)('the writable union', () => {
     await handle.sync();
     await handle.close();
     await mounted.unmount();
-    const again = await mount(store, 'lower', mountpoint, { writable: true, name: 'library' });
+    const again = await mount(store, 'lower', mountpoint, { writable: true, name: 'library', transport });
     expect(await fs.promises.readFile(join(mountpoint, 'd/one'), 'utf8')).toBe('ONE\n');
     await again.unmount();
     await store.close();

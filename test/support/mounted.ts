@@ -4,16 +4,19 @@ import { join } from 'node:path';
 import { layerfs, layerfsOk, type CliOptions } from './cli.js';
 import { scratchFolder } from './scratch.js';
 import { mountsBelow } from './store-listing.js';
+import { DEFAULT_TRANSPORT, transportOptions, type Transport } from './transports.js';
 import { run } from '../images/oci.js';
 
 export class Workplace {
   readonly #disk: boolean;
+  readonly transport: Transport;
   #folder: string | undefined;
   #mounts = 0;
 
-  /** `disk`: on a real disk, also where there is memory enough. */
-  constructor(options: { disk?: boolean } = {}) {
+  /** `disk`: on a real disk, also where there is memory enough. `transport`: by which {@link mount} mounts. */
+  constructor(options: { disk?: boolean; transport?: Transport } = {}) {
     this.#disk = options.disk === true;
+    this.transport = options.transport ?? DEFAULT_TRANSPORT;
   }
 
   /** Made when it is first asked for: nobody would remove that of tests that are skipped. */
@@ -49,7 +52,7 @@ export class Workplace {
   /** Mounts an image at a new mountpoint. */
   async mount(ref: string, ...options: string[]): Promise<string> {
     const mountpoint = this.newFolder('mnt');
-    await this.ok(['mount', ...options, ref, mountpoint]);
+    await this.ok(['mount', ...transportOptions(this.transport), ...options, ref, mountpoint]);
     return mountpoint;
   }
 

@@ -7,6 +7,7 @@ import { run } from '../images/oci.js';
 import { CLI } from './cli.js';
 import { Workplace } from './mounted.js';
 import { mountsBelow } from './store-listing.js';
+import { transportOptions } from './transports.js';
 
 /** Not a version manager's stand-in, which takes longer to start than what it starts. */
 export const PYTHON = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
@@ -70,7 +71,7 @@ export interface SnapshotFolders {
 export class UnionPlace extends Workplace {
   /** Mounts a snapshot, a new one or one that is there; at a new mountpoint unless one is given. */
   async rw(ref: string, name: string, options: string[] = [], mountpoint = this.newFolder('mnt')): Promise<string> {
-    await this.ok(['mount', ref, mountpoint, '--rw', '--name', name, ...options]);
+    await this.ok(['mount', ref, mountpoint, '--rw', '--name', name, ...transportOptions(this.transport), ...options]);
     return mountpoint;
   }
 

@@ -355,6 +355,12 @@ Examples:
       ).choices(['fuse', 'kernel', 'auto']),
     )
     .addOption(
+      new Option(
+        '--transport <name>',
+        'who speaks with the kernel: kernel (we do), fuse-native (libfuse 2, which can less: see docs/mount.md), auto (default: kernel on Linux)',
+      ).choices(['auto', 'kernel', 'fuse-native']),
+    )
+    .addOption(
       new Option('--verify <when>', 'check the sha256 of what is read, the first time it is opened').choices(['open']),
     )
     .option('--trace <file>', 'log each request with its duration')

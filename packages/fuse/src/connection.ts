@@ -28,6 +28,15 @@ export interface ConnectionHooks {
   readonly onRequest?: (request: ServedRequest) => void;
 }
 
+/** What a file system can have done by the side that asks it. */
+export interface KernelSide {
+  /** Whether a file's data may be served by the kernel out of another file. */
+  readonly passthrough: boolean;
+  openBacking(fd: number): number;
+  closeBacking(id: number): void;
+  invalidateInode(nodeid: number, offset: number, length: number): void;
+}
+
 /** What {@link Connection.serve} found. */
 export const SERVED = 1;
 export const NOTHING = 0;
@@ -44,7 +53,7 @@ export function systemErrno(error: unknown): number | undefined {
 }
 
 /** One mounted file system: the device descriptor, what INIT negotiated, and the dispatch of requests. */
-export class Connection {
+export class Connection implements KernelSide {
   readonly fd: number;
   readonly #fs: FileSystem;
   readonly #hooks: ConnectionHooks;

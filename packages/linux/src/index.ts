@@ -1,7 +1,7 @@
 // What each command needs is not here, or not only, so that it starts without all the rest: at, lease, lock, memory, open.
 export { errno, errnoCode } from './errno.js';
 export { ErrnoError } from './error.js';
-export type { Path } from './library.js';
+export { loadLibrary, type Path } from './library.js';
 export { close, dup2, preadRaw, readRaw, setCloseOnExec, setNonBlocking, writeRaw } from './io.js';
 export { AT, AT_FDCWD, O, RESOLVE, openat, openat2 } from './open.js';
 export {

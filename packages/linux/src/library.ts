@@ -9,6 +9,11 @@ export type Native = (...args: unknown[]) => number;
 
 const libc = koffi.load(null);
 
+/** dlopen(3) of a shared library, for good: what needs one of its name (soname) later gets this one. Throws Error. */
+export function loadLibrary(file: string): void {
+  koffi.load(file);
+}
+
 /** Binds a libc function by its C prototype on first use, so that loading this package costs nothing. */
 export function native(prototype: string): Native {
   let bound: Native | undefined;

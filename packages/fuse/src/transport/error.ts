@@ -1,6 +1,13 @@
 /** Why a mount could not be made. */
 export type MountErrorCode =
-  'no-device' | 'not-permitted' | 'no-helper' | 'no-mountpoint' | 'not-a-folder' | 'stale' | 'helper-failed';
+  | 'no-device'
+  | 'not-permitted'
+  | 'no-helper'
+  | 'no-binding'
+  | 'no-mountpoint'
+  | 'not-a-folder'
+  | 'stale'
+  | 'helper-failed';
 
 /** A mount could not be made; the message is a sentence for the user. */
 export class MountError extends Error {

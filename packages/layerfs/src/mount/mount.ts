@@ -7,7 +7,7 @@ import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { planMount, type MountOptions, type MountSource } from './prepare.js';
 import type { MountInfo } from './registry/registry.js';
 import type { ServePlan, ServeReport } from './server/plan.js';
-import { spawnPlan } from './server/spawn.js';
+import { spawnPlan, spawnServerProcess } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
 import { unmount, type UnmountOptions } from './unmount.js';
 
@@ -22,7 +22,8 @@ export interface Mount {
 }
 
 /**
- * Mounts an image, or a writable snapshot of it, and serves it from a worker thread of this process. The mount keeps the process alive; if the
+ * Mounts an image, or a writable snapshot of it, and serves it from a worker thread of this process (with transport
+ * `fuse-native`, from a child process: that needs a main thread of its own). The mount keeps the process alive; if the
  * process ends all the same, it is unmounted (after a SIGKILL, `layerfs unmount` or the next mount there cleans up).
  * @param ref an image name in this store
  * @param mountpoint an existing folder
@@ -36,7 +37,7 @@ export async function mount(
 ): Promise<Mount> {
   return source.shared(async () => {
     const plan = await planMount(source, ref, mountpoint, options);
-    return startWorker(plan, options.signal);
+    return plan.transport === 'kernel' ? startWorker(plan, options.signal) : startChild(plan, options.signal);
   });
 }
 
@@ -67,7 +68,10 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
     execArgv: [],
   });
   const exited = once(worker, 'exit');
-  const atExit = (): void => stopAtExit(plan.info.mountpoint, stop);
+  const atExit = (): void => {
+    stopAtExit(plan.info.mountpoint);
+    writeSync(stop, new Uint8Array(new BigUint64Array([1n]).buffer));
+  };
   const finished = (async () => {
     await exited;
     process.off('exit', atExit);
@@ -77,6 +81,27 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
   finished.catch(() => undefined);
   const info = await readyInfo(worker, exited);
   process.on('exit', atExit);
+  return served(plan, info, finished, signal);
+}
+
+async function startChild(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
+  signal?.throwIfAborted();
+  const { ref, mountpoint } = plan.info;
+  const { ready, child } = await spawnServerProcess('main.js', [ref, mountpoint], plan);
+  const atExit = (): void => stopAtExit(mountpoint);
+  process.on('exit', atExit);
+  const finished = (async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.ref();
+      await once(child, 'exit');
+    }
+    process.off('exit', atExit);
+  })();
+  return served(plan, ready as MountInfo, finished, signal);
+}
+
+/** What the caller gets of a mount whose server ends when `finished` does. */
+function served(plan: ServePlan, info: MountInfo, finished: Promise<void>, signal?: AbortSignal): Mount {
   const end = async (options?: UnmountOptions): Promise<void> => {
     try {
       await unmount(plan.root, info.mountpoint, options);
@@ -104,12 +129,11 @@ async function readyInfo(worker: Worker, exited: Promise<unknown>): Promise<Moun
 }
 
 // Node waits for its threads when it ends, and ours waits for the kernel: take the mount away and wake it.
-function stopAtExit(mountpoint: string, stop: number): void {
+function stopAtExit(mountpoint: string): void {
   try {
     unmountKernel(mountpoint, true);
   } catch (error) {
     // Not root (the kernel shows a dead mount then, which the next mount cleans), or just unmounted.
     if (!(error instanceof Error)) throw error;
   }
-  writeSync(stop, new Uint8Array(new BigUint64Array([1n]).buffer));
 }

@@ -58,6 +58,11 @@ export interface MountOptions {
   /** Let set-user-ID and set-group-ID programs and file capabilities work; false unless told. */
   readonly allowSetuid?: boolean;
   /**
+   * Who speaks with the kernel. `kernel`: we do, on /dev/fuse. `fuse-native`: libfuse 2, by the npm package of that name, in a process
+   * of its own; what that cannot do is in docs/mount.md. `auto`, unless told: `kernel` on Linux, `fuse-native` elsewhere.
+   */
+  readonly transport?: 'auto' | 'kernel' | 'fuse-native';
+  /**
    * `open`: an object's sha256 is checked the first time that it is opened in this mount, and again when its file was changed. A file
    * whose content is damaged gives EIO, and a line in `mounts/ID.log`.
    */
@@ -84,6 +89,7 @@ export async function planMount(
   options: MountOptions,
   suits?: (image: MountableImage) => Promise<void>,
 ): Promise<ServePlan> {
+  const transport = transportOf(options);
   // First: a mount that cannot be must not leave a new snapshot behind.
   const place = await freeMountpoint(source.root, mountpoint, ref);
   const { image, writable } = await mountTarget(source, ref, options, suits);
@@ -100,7 +106,7 @@ export async function planMount(
       layers: image.diffIDs,
       ...(writable === undefined ? {} : { snapshot: writable.snapshot }),
       options: {
-        allowOther: options.allowOther ?? process.geteuid?.() === 0,
+        allowOther: options.allowOther ?? (process.geteuid?.() === 0 && !knowsNoCaller(transport, options)),
         allowDevices: options.allowDevices ?? false,
         allowSetuid: options.allowSetuid ?? false,
         ...(options.verify === undefined ? {} : { verify: options.verify }),
@@ -108,7 +114,8 @@ export async function planMount(
         ...(options.profile === undefined ? {} : { profile: resolve(options.profile) }),
       },
     },
-    ...readByServer(options, image),
+    transport,
+    ...readByServer(transport, options, image),
     ...(writable === undefined ? {} : { writable }),
     ...(options.spins === undefined ? {} : { spins: options.spins }),
   };
@@ -121,10 +128,32 @@ export async function planMount(
  */
 export const LARGE_FILES = 64 * 1024;
 
-function readByServer(options: MountOptions, image: MountableImage): Pick<ServePlan, 'noPassthrough'> {
+function readByServer(
+  transport: ServePlan['transport'],
+  options: MountOptions,
+  image: MountableImage,
+): Pick<ServePlan, 'noPassthrough'> {
+  if (transport === 'fuse-native') return { noPassthrough: 'libfuse 2 has no passthrough.' };
   if (options.passthrough === false) return { noPassthrough: 'Switched off by option.' };
   if (options.passthrough === true || options.writable === true || image.meanSize >= LARGE_FILES) return {};
   return { noPassthrough: 'The files are small: the kernel keeps what was read once, and opens them without asking.' };
+}
+
+/** @throws LayerfsError invalid-argument for what the transport cannot do */
+function transportOf(options: MountOptions): ServePlan['transport'] {
+  const { transport = 'auto', allowOther } = options;
+  const chosen = transport === 'auto' ? (process.platform === 'linux' ? 'kernel' : 'fuse-native') : transport;
+  if (knowsNoCaller(chosen, options) && allowOther === true) {
+    throw new LayerfsError(
+      'invalid-argument',
+      'A writable mount by fuse-native is for its own user only: fuse-native does not say who makes a file',
+    );
+  }
+  return chosen;
+}
+
+function knowsNoCaller(transport: ServePlan['transport'], { writable }: MountOptions): boolean {
+  return transport === 'fuse-native' && writable === true;
 }
 
 async function freeMountpoint(root: string, mountpoint: string, ref: string): Promise<string> {

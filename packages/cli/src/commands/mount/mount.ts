@@ -14,6 +14,7 @@ import { note, print, printJson } from '../../output.js';
 interface Options extends GlobalOptions {
   readonly foreground?: boolean;
   readonly verbose?: boolean;
+  readonly transport?: 'auto' | 'kernel' | 'fuse-native';
   readonly mountMode?: 'fuse' | 'kernel' | 'auto';
   readonly trace?: string;
   readonly profile?: string;
@@ -39,6 +40,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
     allowDevices: options.dev === true,
     allowSetuid: options.suid === true,
     ...(options.allowOther === true ? { allowOther: true } : {}),
+    ...(options.transport === undefined ? {} : { transport: options.transport }),
     ...(options.verify === undefined ? {} : { verify: options.verify }),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     ...(options.profile === undefined ? {} : { profile: options.profile }),
@@ -79,6 +81,7 @@ function servedOptions(options: Options): string | undefined {
   if (options.trace !== undefined) return '--trace';
   if (options.profile !== undefined) return '--profile';
   if (options.verify !== undefined) return '--verify';
+  if (options.transport === 'fuse-native') return '--transport fuse-native';
   return options.passthrough === false ? '--no-passthrough' : undefined;
 }
 
@@ -103,6 +106,12 @@ async function kernelMount(
   }
 }
 
+const MOUNTED_BY = {
+  kernel: 'mount(2)',
+  fusermount3: 'fusermount3',
+  'fuse-native': 'libfuse 2 (fuse-native)',
+} as const;
+
 function report(info: MountInfo, options: Options): void {
   if (options.json === true) return printJson(info);
   if (options.quiet === true) return;
@@ -116,6 +125,6 @@ function report(info: MountInfo, options: Options): void {
     return;
   }
   print(`  server       process ${info.pid}`);
-  print(`  mounted by   ${info.transport === 'kernel' ? 'mount(2)' : 'fusermount3'}`);
+  print(`  mounted by   ${MOUNTED_BY[info.transport]}`);
   print(`  passthrough  ${info.passthrough ? 'yes' : 'no'}: ${info.passthroughReason}`);
 }

@@ -43,8 +43,8 @@ export interface MountInfo {
   readonly passthrough: boolean;
   /** Why, or why not; a sentence. */
   readonly passthroughReason: string;
-  /** Who called mount(2). */
-  readonly transport: 'kernel' | 'fusermount3';
+  /** Who called mount(2); `fuse-native`: libfuse, which also speaks with the kernel. */
+  readonly transport: 'kernel' | 'fusermount3' | 'fuse-native';
   readonly options: {
     readonly allowOther: boolean;
     readonly allowDevices: boolean;

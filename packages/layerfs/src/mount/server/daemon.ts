@@ -8,8 +8,8 @@ import { trimMappedPages } from './trim.js';
 
 const REPORT = 3;
 
-/** What a background server serves. */
-export interface Served {
+/** What a background server serves, by our own loop. */
+interface LoopServed {
   readonly loop: Loop;
   /** Told to who started it, as JSON. */
   readonly ready: unknown;
@@ -20,6 +20,15 @@ export interface Served {
   /** Sleeps until there is a request or a wake descriptor is readable. */
   sleep(): void;
 }
+
+/** What threads serve that are not ours. */
+interface ThreadsServed {
+  readonly ready: unknown;
+  /** Settles when it was unmounted. */
+  readonly finished: Promise<void>;
+}
+
+type Served = LoopServed | ThreadsServed;
 
 /**
  * The life of a background server: gets its plan on standard input, says on descriptor 3 how starting went, lets go of the
@@ -69,11 +78,11 @@ export async function runDaemon<Plan>(
   report({ ready: serving.ready });
   letGoOfTerminal();
   trimMappedPages();
-  await serveToTheEnd(serving);
+  await ('loop' in serving ? serveToTheEnd(serving) : serving.finished);
   process.exit();
 }
 
-async function serveToTheEnd(serving: Served): Promise<void> {
+async function serveToTheEnd(serving: LoopServed): Promise<void> {
   for (;;) {
     const result = serving.loop.run(IDLE_MILLIS);
     if (result === 'empty') return;

@@ -1,5 +1,5 @@
 import { closeSync, statfsSync } from 'node:fs';
-import type { Connection } from '@layerfs/fuse';
+import type { KernelSide } from '@layerfs/fuse';
 import { ErrnoError, openReadOnlyClone } from '@layerfs/linux';
 import type { Tree } from '../../core/tree/tree.js';
 import { STACKED_FILESYSTEMS } from '../doctor/store-root.js';
@@ -57,7 +57,7 @@ export function stackDepth(objects: string): number {
  * Decides, after INIT, how content is served: tries a real object, because the kernel says only then whether it will.
  */
 export function chooseContent(
-  connection: Connection,
+  connection: KernelSide,
   objects: OpenedObjects,
   tree: Tree,
   report: ProblemListener,
@@ -80,7 +80,7 @@ export function chooseContent(
   };
 }
 
-function whyNot(connection: Connection, objects: OpenedObjects, tree: Tree, folder: ObjectFolder): string | undefined {
+function whyNot(connection: KernelSide, objects: OpenedObjects, tree: Tree, folder: ObjectFolder): string | undefined {
   if (!objects.readOnly) return objects.reason;
   if (!connection.passthrough) return 'This kernel has no FUSE passthrough (Linux 6.9 brought it).';
   if (tree.objectCount === 0) return 'The image has no file with content.';

@@ -24,6 +24,8 @@ export interface ServePlan {
   readonly noPassthrough?: string;
   /** A writable union; read-only when absent. */
   readonly writable?: WritablePlan;
+  /** Who speaks with the kernel: we, or libfuse 2. */
+  readonly transport: 'kernel' | 'fuse-native';
   /** How often to look for a next request before sleeping; the loop's default when absent. */
   readonly spins?: number;
 }

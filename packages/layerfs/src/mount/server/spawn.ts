@@ -63,5 +63,8 @@ export async function spawnServerProcess(
   }
   const message = JSON.parse(reported) as { ready: unknown } | { failed: { code: string; message: string } };
   if ('ready' in message) return { ready: message.ready, child };
-  throw new LayerfsError(message.failed.code as LayerfsErrorCode, message.failed.message);
+  // What a library had to say, when that is why.
+  const more = complained.trim();
+  const why = more === '' ? message.failed.message : `${message.failed.message}: ${more}`;
+  throw new LayerfsError(message.failed.code as LayerfsErrorCode, why);
 }

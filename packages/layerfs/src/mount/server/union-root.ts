@@ -1,5 +1,5 @@
 import { statfsSync } from 'node:fs';
-import type { Connection } from '@layerfs/fuse';
+import type { FileSystem, KernelSide } from '@layerfs/fuse';
 import { AT_FDCWD, ErrnoError, O, close, openat } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import type { Tree } from '../../core/tree/tree.js';
@@ -14,10 +14,9 @@ import type { WritablePlan } from './plan.js';
 
 /** What a mount serves: a file system, and how its content is found out after INIT. */
 export interface Root {
-  readonly fs: TreeRootFileSystem;
-  serve(connection: Connection): PassthroughChoice;
+  readonly fs: FileSystem;
+  serve(connection: KernelSide): PassthroughChoice;
 }
-type TreeRootFileSystem = ConstructorParameters<typeof Connection>[1];
 
 /** A writable union over a tree. @throws LayerfsError when upper or work cannot be used */
 export function openUnion(
@@ -73,7 +72,7 @@ export function openUpper({ upper, work }: WritablePlan): Upper {
 }
 
 /** Why files of an upper folder cannot be passed through; undefined: they can. To be asked after INIT. */
-export function whyNotUpper(connection: Connection, upper: string): string | undefined {
+export function whyNotUpper(connection: KernelSide, upper: string): string | undefined {
   if (!connection.passthrough) return 'This kernel has no FUSE passthrough (Linux 6.9 brought it).';
   let fd = -1;
   try {
