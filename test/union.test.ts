@@ -7,7 +7,7 @@ import { mount, openStore } from 'layerfs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { tarOf } from './images/tar.js';
 import { missing } from './support/needs.js';
-import { TRANSPORTS, beyondNative } from './support/transports.js';
+import { TRANSPORTS } from './support/transports.js';
 import { UnionPlace } from './support/union-place.js';
 
 const reason = missing('root', 'fuse');

@@ -41,6 +41,7 @@ export class Asker {
    * @param method what is asked; ENOSYS when the file system has no such method
    * @param question calls the method
    * @param read takes what is wanted out of the answer, which is overwritten by the next
+   * @param name what is looked for, for traces
    * @throws ErrnoError, which the file system answered or threw
    */
   ask<T>(
@@ -48,6 +49,7 @@ export class Asker {
     nodeid: number,
     question: (fs: Required<Methods>, caller: Caller, reply: Reply) => void,
     read: (answer: Reply) => T,
+    name?: string,
   ): Promise<T> {
     const started = this.#hooks.onRequest === undefined ? 0 : performance.now();
     const reply = this.#reply;
@@ -73,7 +75,7 @@ export class Asker {
       reply.error(errno.EIO);
       this.#hooks.onError?.(new Error('the handler returned without an answer'), method.toUpperCase());
     }
-    this.#trace(method, nodeid, reply, started);
+    this.#trace(method, nodeid, name, reply, started);
     return new Promise((resolve, reject) => {
       const settle = (answer: Reply): void => {
         if (answer.errno !== 0) return reject(new ErrnoError(answer.errno, method));
@@ -93,11 +95,11 @@ export class Asker {
     this.#waiting.delete(answer.uniqueLow);
   }
 
-  #trace(method: string, nodeid: number, reply: Reply, started: number): void {
+  #trace(method: string, nodeid: number, name: string | undefined, reply: Reply, started: number): void {
     this.#hooks.onRequest?.({
       opcode: method.toUpperCase(),
       nodeid,
-      name: undefined,
+      name,
       micros: (performance.now() - started) * 1000,
       errno: reply.errno,
       bytes: reply.length,

@@ -110,16 +110,18 @@ export class Nodes {
     }
   }
 
-  async #look(folder: number, name: string): Promise<Entry> {
+  async #look(folder: number, text: string): Promise<Entry> {
+    const name = bytesOf(text);
     const entry = await this.#asker.ask(
       'lookup',
       folder,
-      (fs, caller, reply) => fs.lookup(caller, bytesOf(name), reply),
+      (fs, caller, reply) => fs.lookup(caller, name, reply),
       (answer) => {
         const found = entryOf(answer);
         if (found.nodeid !== 0) this.looked(found.nodeid);
         return found;
       },
+      name,
     );
     if (entry.nodeid === 0) throw new ErrnoError(errno.ENOENT, 'lookup');
     return entry;
