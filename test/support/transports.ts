@@ -1,15 +1,10 @@
 /** By whom the mounts of tests are served: tests that loop over them run with each, the others with the kernel's protocol. */
-import { createRequire } from 'node:module';
-import type { TestContext } from 'vitest';
+import { existsSync } from 'node:fs';
 
 export type Transport = 'kernel' | 'fuse-native';
 
-const require = createRequire(new URL('../../packages/fuse/package.json', import.meta.url));
-
 function whyNoBinding(): string | undefined {
-  try {
-    require.resolve('fuse-native');
-  } catch {
+  if (!existsSync(new URL('../../packages/fuse/node_modules/fuse-native', import.meta.url))) {
     return 'the npm package fuse-native is not installed';
   }
   return process.platform === 'linux' && process.arch === 'x64'
@@ -32,9 +27,4 @@ export const DEFAULT_TRANSPORT: Transport = wanted === 'fuse-native' ? 'fuse-nat
 /** Words for `layerfs mount`. */
 export function transportOptions(transport: Transport): string[] {
   return transport === 'kernel' ? [] : ['--transport', transport];
-}
-
-/** Skips a test of something that libfuse 2 or its binding cannot express; docs/mount.md lists these. */
-export function beyondNative(context: TestContext, transport: Transport, what: string): void {
-  if (transport === 'fuse-native') context.skip(`fuse-native: ${what}`);
 }
