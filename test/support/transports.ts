@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 
 export type Transport = 'kernel' | 'fuse-native';
 
+const NATIVE: Transport = 'fuse-native';
+
 function whyNoBinding(): string | undefined {
-  if (!existsSync(new URL('../../packages/fuse/node_modules/fuse-native', import.meta.url))) {
+  if (!existsSync(new URL(`../../packages/fuse/node_modules/${NATIVE}`, import.meta.url))) {
     return 'the npm package fuse-native is not installed';
   }
   return process.platform === 'linux' && process.arch === 'x64'
