@@ -5,7 +5,6 @@ export { opcodeName } from './opcodes.js';
 export { MountError, type MountErrorCode } from './transport/error.js';
 export { findFusermount, mountWithHelper, unmountWithHelper } from './transport/fusermount.js';
 export { checkMountpoint, mountKernel, openDevice, unmountKernel } from './transport/kernel.js';
-export { mountNative, type NativeMount } from './transport/native/mount.js';
 export type { MountOptions } from './transport/options.js';
 export { Attr } from './wire/attr.js';
 export { FATTR, FOPEN, INIT, KERNEL_MINOR_VERSION, ROOT_ID } from './wire/constants.js';

@@ -1,4 +1,5 @@
-import { mountNative, type KernelSide } from '@layerfs/fuse';
+import type { KernelSide } from '@layerfs/fuse';
+import { mountNative } from '@layerfs/fuse/native';
 import { ErrnoError, errno } from '@layerfs/linux';
 import { detach } from '../registry/detach.js';
 import { RegistryEntry, type MountInfo } from '../registry/registry.js';
