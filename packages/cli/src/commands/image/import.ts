@@ -35,7 +35,11 @@ export async function run(path: string, options: Options): Promise<void> {
         onProgress,
         signal,
       })
-      .finally(() => progress.clear());
+      .finally(() => {
+        progress.clear();
+        // Given up by an error, its pipe would keep newer Nodes running until the other end closes it.
+        if (path === '-') process.stdin.destroy();
+      });
     if (options.json === true) return printJson(result);
     printTakenIn('imported', result.images, options.quiet === true);
     if (options.quiet !== true && result.newObjects > 0) {

@@ -84,6 +84,8 @@ export async function runDaemon<Plan>(
 
 async function serveToTheEnd(serving: LoopServed): Promise<void> {
   for (;;) {
+    // Also before the first sleep: what Node is to wake us for, such as signals, is watched only from its next turn on.
+    await new Promise((resolve) => setImmediate(resolve));
     const result = serving.loop.run(IDLE_MILLIS);
     if (result === 'empty') return;
     if (result === 'idle') {
@@ -92,7 +94,6 @@ async function serveToTheEnd(serving: LoopServed): Promise<void> {
       serving.sleep();
     }
     serving.resume?.();
-    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
