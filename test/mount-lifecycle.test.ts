@@ -256,5 +256,5 @@ describe.skipIf(reason !== undefined)('a folder of a million entries', () => {
       await unmount(source.root, folder);
       source.remove();
     }
-  });
+  }, 180_000);
 });

@@ -475,10 +475,15 @@ Examples:
     );
   command(
     'doctor',
-    'say what this machine can do, and why not',
+    'say what this machine offers, what is used of it, and how to get more',
     () => 'check this machine',
     () => import('./commands/mount/doctor.js'),
-  ).addOption(json());
+  )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 images can be mounted here, 6 something that mounts need is missing or broken.',
+    );
   command(
     'prune',
     'remove images by policy, and drop what can be made again',

@@ -4,19 +4,23 @@ import type { Check } from './doctor/check.js';
 import { hostChecks } from './doctor/host.js';
 import { tryKernelMount } from './doctor/kernel.js';
 import { tryMount } from './doctor/passthrough.js';
+import { programChecks } from './doctor/programs.js';
 import { storeChecks } from './doctor/store-root.js';
+import { userChecks } from './doctor/users.js';
 import { listMounts } from './registry/mounts.js';
 
 /**
  * Looks at what this machine offers to layerfs, trying what can be tried without harm: a mount for a moment, a reflink.
  * @param root the store's folder; it need not exist
  */
-export function doctor(root: string): Check[] {
+export async function doctor(root: string): Promise<Check[]> {
   const checks = hostChecks();
-  if (checks.some((check) => check.name === '/dev/fuse' && check.ok === true)) {
-    checks.push(...tryMount(isWritable(root) ? root : tmpdir()));
+  // Where fusermount3 is not to be had, its own line says so.
+  if (checks.every(({ name, ok }) => ok !== false || (name !== '/dev/fuse' && name !== 'fusermount3'))) {
+    checks.push(...(await tryMount(isWritable(root) ? root : tmpdir())));
   }
   checks.push(tryKernelMount(isWritable(root) ? root : tmpdir()), ...storeChecks(root), mountsCheck(root));
+  checks.push(...userChecks(), ...programChecks());
   return checks;
 }
 

@@ -6,7 +6,9 @@ export interface Check {
   readonly ok: boolean | 'warn';
   /** What was found, one sentence. */
   readonly detail: string;
-  /** What to do about it. */
+  /** What layerfs does because of it, one sentence. */
+  readonly use?: string;
+  /** What to do to get more. */
   readonly hint?: string;
 }
 

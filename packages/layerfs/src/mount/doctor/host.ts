@@ -5,7 +5,17 @@ import { compareVersions, type Check } from './check.js';
 
 /** Checks that only look: kernel, Node, device, helper program, modules, limits. */
 export function hostChecks(): Check[] {
-  return [nodeVersion(), kernelVersion(), fuseDevice(), fusermount(), descriptors(), overlay(), erofs(), ioUring()];
+  return [
+    nodeVersion(),
+    kernelVersion(),
+    fuseDevice(),
+    fusermount(),
+    descriptors(),
+    mountLimit(),
+    overlay(),
+    erofs(),
+    ioUring(),
+  ];
 }
 
 function nodeVersion(): Check {
@@ -42,7 +52,7 @@ function fuseDevice(): Check {
   }
   try {
     accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
-    return { name, ok: true, detail: 'Can be opened by this user.' };
+    return { name, ok: true, detail: 'Can be opened by this user.', use: 'Mounts are served through FUSE.' };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== 'EACCES' && code !== 'EPERM') throw error;
@@ -98,6 +108,16 @@ function descriptors(): Check {
   };
 }
 
+function mountLimit(): Check {
+  const name = 'Mounts limit';
+  const most = Number(readFileSync('/proc/sys/fs/mount-max', 'utf8'));
+  const now = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length - 1;
+  const detail = `${now} of ${most} in this mount namespace.`;
+  return now < most * 0.9
+    ? { name, ok: true, detail }
+    : { name, ok: 'warn', detail, hint: 'Raise /proc/sys/fs/mount-max (sysctl fs.mount-max).' };
+}
+
 function filesystems(): Set<string> {
   const lines = readFileSync('/proc/filesystems', 'utf8').split('\n');
   return new Set(lines.map((line) => line.split('\t')[1] ?? ''));
@@ -106,29 +126,87 @@ function filesystems(): Set<string> {
 function overlay(): Check {
   const name = 'Kernel overlayfs';
   if (!filesystems().has('overlay')) {
-    return { name, ok: 'warn', detail: 'Not loaded or not in this kernel.', hint: 'modprobe overlay' };
+    return {
+      name,
+      ok: 'warn',
+      detail: 'Not loaded or not in this kernel.',
+      use: 'Unions are served through FUSE.',
+      hint: 'modprobe overlay',
+    };
   }
+  const defaults = overlayDefaults();
+  const on = defaults === undefined ? '' : ` On by default: ${defaults === '' ? 'none of its features' : defaults}.`;
   return compareVersions(release(), '6.5') >= 0
-    ? { name, ok: true, detail: 'Available, with data-only layers (since 6.5).' }
-    : { name, ok: 'warn', detail: 'Available, but without data-only layers (6.5 brought them).' };
+    ? {
+        name,
+        ok: true,
+        detail: `Available, with data-only layers (since 6.5).${on}`,
+        use: 'Kernel mounts stand on it; each says itself which features it wants.',
+      }
+    : {
+        name,
+        ok: 'warn',
+        detail: `Available, but without data-only layers (6.5 brought them).${on}`,
+        use: 'Mounts are served through FUSE; the snapshotter gives containers plain folders.',
+        hint: 'A newer kernel.',
+      };
+}
+
+/** Features of overlayfs that are on where nobody says; undefined while it is not loaded. */
+function overlayDefaults(): string | undefined {
+  const folder = '/sys/module/overlay/parameters';
+  if (!existsSync(folder)) return undefined;
+  const features = ['redirect_dir', 'index', 'metacopy', 'xino_auto', 'nfs_export'];
+  const isOn = (feature: string): boolean => {
+    const file = join(folder, feature);
+    return existsSync(file) && readFileSync(file, 'utf8').trim() === 'Y';
+  };
+  return features.filter(isOn).join(', ');
 }
 
 function erofs(): Check {
   const name = 'EROFS';
   if (!filesystems().has('erofs')) {
-    return { name, ok: 'warn', detail: 'Not loaded or not in this kernel.', hint: 'modprobe erofs' };
+    return {
+      name,
+      ok: 'warn',
+      detail: 'Not loaded or not in this kernel.',
+      use: 'No kernel mounts: images are mounted through FUSE.',
+      hint: 'modprobe erofs',
+    };
   }
   return compareVersions(release(), '6.12') >= 0
-    ? { name, ok: true, detail: 'Available, and mounts from plain files (since 6.12).' }
-    : { name, ok: 'warn', detail: 'Available, but needs a loop device (6.12 brought mounts from plain files).' };
+    ? {
+        name,
+        ok: true,
+        detail: 'Available, and mounts from plain files (since 6.12).',
+        use: 'Kernel mounts stand on it.',
+      }
+    : {
+        name,
+        ok: 'warn',
+        detail: 'Available, but needs a loop device (6.12 brought mounts from plain files).',
+        use: 'Kernel mounts take a loop device for each image.',
+        hint: 'A newer kernel; until then enough loop devices (modprobe loop max_loop=256).',
+      };
 }
 
 function ioUring(): Check {
   const name = 'FUSE over io_uring';
   const file = '/sys/module/fuse/parameters/enable_uring';
   if (!existsSync(file)) {
-    return { name, ok: 'warn', detail: 'Not in this kernel (6.14 brought it); layerfs does not use it yet.' };
+    return {
+      name,
+      ok: 'warn',
+      detail: 'Not in this kernel (6.14 brought it).',
+      use: 'Nothing: layerfs does not use it yet.',
+    };
   }
   const on = readFileSync(file, 'utf8').trim() === 'Y';
-  return { name, ok: true, detail: `In this kernel, switched ${on ? 'on' : 'off'}; layerfs does not use it yet.` };
+  return {
+    name,
+    ok: true,
+    detail: `In this kernel, switched ${on ? 'on' : 'off'}.`,
+    use: 'Nothing: layerfs does not use it yet.',
+  };
 }

@@ -20,20 +20,19 @@ const DIGEST = '5a'.repeat(32);
  */
 export function tryKernelMount(folder: string): Check {
   if (process.geteuid?.() !== 0) {
-    return { name: NAME, ok: 'warn', detail: 'Not for users without root.', hint: 'Mounts work, through FUSE.' };
+    return { name: NAME, ok: 'warn', detail: 'Not for users without root.', use: 'Mounts go through FUSE.' };
   }
   const place = mkdtempSync(join(folder, '.doctor-'));
   // The overlay's own place is outside: the store may be where nothing can be mounted.
   const mountpoint = mkdtempSync(join(tmpdir(), 'layerfs-doctor-'));
   try {
     const backing = tryOn(place, mountpoint);
-    return backing === 'file'
-      ? { name: NAME, ok: true, detail: 'Tried: EROFS from a file under overlayfs works, no process is needed.' }
-      : {
-          name: NAME,
-          ok: true,
-          detail: 'Tried: EROFS from a loop device under overlayfs works, no process is needed.',
-        };
+    return {
+      name: NAME,
+      ok: true,
+      detail: `Tried: EROFS from a ${backing === 'file' ? 'file' : 'loop device'} under overlayfs works.`,
+      use: '--mount-mode kernel and auto, and the snapshotter, mount without a serving process.',
+    };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (!(error instanceof Error) || code === undefined) throw error;
@@ -41,7 +40,8 @@ export function tryKernelMount(folder: string): Check {
       name: NAME,
       ok: 'warn',
       detail: `Tried and refused: ${error.message}.`,
-      hint: 'They need Linux 6.5, EROFS and overlayfs. Mounts work, through FUSE.',
+      use: 'Mounts go through FUSE; the snapshotter gives containers plain folders.',
+      hint: 'They need Linux 6.5, EROFS and overlayfs.',
     };
   } finally {
     rmSync(place, { recursive: true });

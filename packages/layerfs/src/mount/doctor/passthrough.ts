@@ -1,7 +1,15 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Connection, INIT, KERNEL_MINOR_VERSION, MountError, mountKernel } from '@layerfs/fuse';
+import {
+  Connection,
+  INIT,
+  KERNEL_MINOR_VERSION,
+  MountError,
+  mountKernel,
+  mountWithHelper,
+  unmountWithHelper,
+} from '@layerfs/fuse';
 import { ErrnoError, MNT, openReadOnlyClone, openat, O, close, umount2 } from '@layerfs/linux';
 import { answerInit } from '../server/init.js';
 import type { Check } from './check.js';
@@ -11,35 +19,26 @@ import type { Check } from './check.js';
  * tells whether the kernel will.
  * @param folder an existing folder on the filesystem to try, writable
  */
-export function tryMount(folder: string): Check[] {
-  if (process.geteuid?.() !== 0) {
-    return [
-      { name: 'Mounting', ok: true, detail: 'Through fusermount3, as this user is not root.' },
-      {
-        name: 'FUSE passthrough',
-        ok: 'warn',
-        detail: 'Not for users without root: the kernel wants CAP_SYS_ADMIN.',
-        hint: 'File content goes through the serving process; as root it would be read at full speed.',
-      },
-    ];
-  }
+export async function tryMount(folder: string): Promise<Check[]> {
   const mountpoint = mkdtempSync(join(tmpdir(), 'layerfs-doctor-'));
   try {
-    return tryOn(mountpoint, folder);
+    return await tryOn(mountpoint, folder);
   } catch (error) {
-    if (error instanceof MountError || error instanceof ErrnoError) {
-      return [{ name: 'Mounting', ok: false, detail: `Failed: ${error.message}.` }];
-    }
-    throw error;
+    if (!(error instanceof MountError) && !(error instanceof ErrnoError)) throw error;
+    const use = 'Images cannot be mounted here: layerfs checkout writes plain files.';
+    return [{ name: 'Mounting', ok: false, detail: `Tried and refused: ${error.message}.`, use }];
   } finally {
     rmSync(mountpoint, { recursive: true });
   }
 }
 
-function tryOn(mountpoint: string, folder: string): Check[] {
+async function tryOn(mountpoint: string, folder: string): Promise<Check[]> {
   const capabilities = [INIT.PASSTHROUGH];
-  const fd = mountKernel({ mountpoint, fsname: 'layerfs-doctor', subtype: 'layerfs', readOnly: true, noDevices: true });
-  const connection = new Connection(fd, { init: { capabilities } });
+  const root = process.geteuid?.() === 0;
+  const options = { mountpoint, fsname: 'layerfs-doctor', subtype: 'layerfs', readOnly: true, noDevices: true };
+  const connection = new Connection(root ? mountKernel(options) : await mountWithHelper(options), {
+    init: { capabilities },
+  });
   try {
     answerInit(connection);
     const minor = connection.negotiated?.minor ?? 0;
@@ -47,18 +46,30 @@ function tryOn(mountpoint: string, folder: string): Check[] {
       name: 'Mounting',
       ok: true,
       detail: `Tried: works. The kernel speaks FUSE 7.${String(minor)}${minor === KERNEL_MINOR_VERSION ? ' or later' : ''}.`,
+      use: root ? 'Mounts are made with mount(2).' : 'Mounts are made through fusermount3, as this user is not root.',
     };
-    return [protocol, passthroughCheck(connection, folder)];
+    return [protocol, root ? passthroughCheck(connection, folder) : NOT_FOR_USERS];
   } finally {
-    umount2(mountpoint, MNT.DETACH | MNT.NOFOLLOW);
+    if (root) umount2(mountpoint, MNT.DETACH | MNT.NOFOLLOW);
+    else unmountWithHelper(mountpoint, true);
     connection.close();
   }
 }
 
+const THROUGH_US = 'File content goes through the serving process and the page cache.';
+
+const NOT_FOR_USERS: Check = {
+  name: 'FUSE passthrough',
+  ok: 'warn',
+  detail: 'Not for users without root: the kernel wants CAP_SYS_ADMIN.',
+  use: THROUGH_US,
+  hint: 'As root, large files are read at full speed.',
+};
+
 function passthroughCheck(connection: Connection, folder: string): Check {
   const name = 'FUSE passthrough';
   if (!connection.passthrough) {
-    return { name, ok: 'warn', detail: 'This kernel has none (Linux 6.9 brought it).' };
+    return { name, ok: 'warn', detail: 'This kernel has none.', use: THROUGH_US, hint: 'Linux 6.9 or later.' };
   }
   const files = join(mkdtempSync(join(folder, '.doctor-')), 'files');
   try {
@@ -72,14 +83,19 @@ function passthroughCheck(connection: Connection, folder: string): Check {
     } finally {
       for (const fd of open) close(fd);
     }
-    return { name, ok: true, detail: 'Tried: the kernel reads objects itself, at full speed.' };
+    return {
+      name,
+      ok: true,
+      detail: "Tried: works on the store's filesystem.",
+      use: 'The kernel reads large files itself, at full speed.',
+    };
   } catch (error) {
     if (!(error instanceof ErrnoError)) throw error;
     return {
       name,
       ok: 'warn',
       detail: `Tried and refused: ${error.message}.`,
-      hint: 'Mounts work; file content goes through the serving process.',
+      use: THROUGH_US,
     };
   } finally {
     rmSync(join(files, '..'), { recursive: true });

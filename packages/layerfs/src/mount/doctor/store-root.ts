@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statfsSync, write
 import { dirname, join } from 'node:path';
 import { ErrnoError, ficlone } from '@layerfs/linux';
 import type { Check } from './check.js';
+import { storeFeatures } from './store-features.js';
 
 // Magic numbers of statfs(2).
 const NAMES: ReadonlyMap<number, string> = new Map([
@@ -48,7 +49,7 @@ export function storeChecks(root: string): Check[] {
       hint: 'Each distinct file of an image needs one inode. `layerfs du` shows what images take.',
     });
   }
-  checks.push(reflinkCheck(folder, filesystem));
+  checks.push(reflinkCheck(folder, filesystem), ...storeFeatures(folder));
   return checks;
 }
 
@@ -59,11 +60,17 @@ function reflinkCheck(folder: string, filesystem: string): Check {
     return { name, ok: 'warn', detail: `Not tried: this user may not write to ${folder}.` };
   }
   return works
-    ? { name, ok: true, detail: 'Checkouts share blocks with the store.' }
+    ? {
+        name,
+        ok: true,
+        detail: `Tried: works on ${filesystem}.`,
+        use: 'Checkouts and copy-ups share blocks with the store.',
+      }
     : {
         name,
         ok: 'warn',
-        detail: `Not on ${filesystem}: checkouts copy content. Mounts are not concerned.`,
+        detail: `Tried: not on ${filesystem}.`,
+        use: 'Checkouts and copy-ups copy content; mounts are not concerned.',
         hint: 'btrfs, or xfs made with reflink=1, shares blocks.',
       };
 }
