@@ -1,14 +1,13 @@
 /** Real containers on our snapshotter, run by a containerd of the test's own. */
-import { chmodSync, createReadStream, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, createReadStream, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
 import { compareFolders, report, type Excuse } from './compare/compare.js';
 import { Layout, machine, run, type LayerInfo } from './images/oci.js';
 import { CLI } from './support/cli.js';
-import { startContainerd, type Containerd } from './support/containerd.js';
+import { ContainerdOnLayerfs } from './support/containerd-on-layerfs.js';
 import { missing, need, needImage } from './support/needs.js';
-import { scratchFolder } from './support/scratch.js';
-import { Service } from './support/service.js';
+import type { Service } from './support/service.js';
 
 const SNAPSHOTTER = ['--snapshotter', 'layerfs'];
 const MINUTES = 60_000;
@@ -26,27 +25,17 @@ if (reason !== undefined) console.warn(`skipped: containerd: ${reason}`);
 describe.skipIf(reason !== undefined)('containerd', () => {
   let folder: string;
   let service: Service;
-  let containerd: Containerd;
+  let both: ContainerdOnLayerfs;
   /** Layers of the image, as tars. */
   let base: string[] = [];
 
   beforeAll(async () => {
-    // On a disk: overlayfs wants trusted.* attributes of upper, and containerd a database that syncs.
-    folder = scratchFolder('layerfs-snapshotter-', true);
-    service = new Service(join(folder, 'store'), join(folder, 's'));
-    await service.start();
-    mkdirSync(join(folder, 'containerd'));
-    containerd = await startContainerd(service.socket, join(folder, 'containerd'));
+    both = await ContainerdOnLayerfs.start('layerfs-snapshotter-');
+    ({ folder, service } = both);
   });
+  afterAll(() => both.stop());
 
-  afterAll(async () => {
-    await containerd.stop();
-    await service.stop();
-    service.unmount();
-    rmSync(folder, { recursive: true, force: true });
-  });
-
-  const ctr = async (...args: string[]): Promise<string> => (await containerd.ctr(...args)).stdout;
+  const ctr = (...args: string[]): Promise<string> => both.ctr(...args);
   const container = (name: string, script: string, ...options: string[]): Promise<string> =>
     ctr('run', '--rm', ...SNAPSHOTTER, ...options, IMAGE, name, '/bin/sh', '-ec', script);
   /** containerd collects garbage a little later; and it waits a moment before it calls a service again that was away. */
@@ -119,15 +108,8 @@ describe.skipIf(reason !== undefined)('containerd', () => {
         const root = join(folder, `root-${snapshotter}`);
         mkdirSync(root);
         await ctr('snapshot', '--snapshotter', snapshotter, 'prepare', `root-of-${snapshotter}`, top);
-        const { stdout } = await containerd.ctr(
-          'snapshot',
-          '--snapshotter',
-          snapshotter,
-          'mounts',
-          root,
-          `root-of-${snapshotter}`,
-        );
-        await run('sh', ['-c', stdout]);
+        const mounting = await ctr('snapshot', '--snapshotter', snapshotter, 'mounts', root, `root-of-${snapshotter}`);
+        await run('sh', ['-c', mounting]);
         roots.push(root);
       }
       try {
@@ -173,7 +155,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
       expect(await ctr('snapshot', ...SNAPSHOTTER, 'usage', 'committed-by-hand')).toContain('committed-by-hand');
       const { stdout: diff } = await run('sh', [
         '-c',
-        `ctr -a ${join(folder, 'containerd/c.sock')} snapshot --snapshotter layerfs diff committed-by-hand | zcat -f | tar t`,
+        `ctr -a ${both.socket} snapshot --snapshotter layerfs diff committed-by-hand | zcat -f | tar t`,
       ]);
       expect(diff.split('\n')).toEqual(expect.arrayContaining(['added', 'usr/share/.wh.doc']));
       await isAnImage('committed-by-hand');
@@ -206,7 +188,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
   /** Makes an image with one more layer: what a committed snapshot changed. */
   async function isAnImage(snapshot: string): Promise<void> {
     const changes = join(folder, 'changes.tar');
-    const socket = join(folder, 'containerd/c.sock');
+    const socket = both.socket;
     const script = 'ctr -a "$1" snapshot --snapshotter layerfs diff "$2" | zcat -f > "$3"';
     await run('sh', ['-c', script, 'sh', socket, snapshot, changes]);
     const layout = await Layout.create(join(folder, 'changed-layout'));
@@ -272,7 +254,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     const listed = (): Promise<string> => ctr('snapshot', ...SNAPSHOTTER, 'ls');
     await eventually(async () => expect((await listed()).trim().split('\n')).toHaveLength(1));
     await layerfs('import', join(folder, 'image.tar'), '--name', 'debian');
-    const offer = (): Promise<string> => layerfs('offer', 'debian', '--address', join(folder, 'containerd/c.sock'));
+    const offer = (): Promise<string> => layerfs('offer', 'debian', '--address', both.socket);
     await offer();
     await offer();
     const before = service.log.length;

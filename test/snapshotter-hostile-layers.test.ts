@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MNT, MS, getXattr, mount, setXattr, umount2 } from '@layerfs/linux';
+import { MNT, getXattr, setXattr, umount2 } from '@layerfs/linux';
 import { openSnapshotter, type Mount, type Snapshotter } from '../packages/snapshotter/dist/index.js';
 import { openStore, type Store } from '../packages/layerfs/dist/index.js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { missing } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
+import { SnapshotMounts } from './support/snapshot-mounts.js';
 
 const SECRET = 'what another image keeps for itself\n';
 const MINUTES = 60_000;
@@ -20,13 +21,14 @@ let root: string;
 let store: Store;
 let snapshotter: Snapshotter;
 let problems: unknown[];
-const mounted: string[] = [];
+let mounted: SnapshotMounts;
 
 beforeEach(async () => {
   if (reason !== undefined) return;
   problems = [];
   work = scratchFolder('layerfs-hostile-', true);
   root = join(work, 'store/snapshotter');
+  mounted = new SnapshotMounts(work, root);
   store = await openStore({ root: join(work, 'store') });
   // Somebody else's image, and the image that the hostile layer stands on, are layers of the store.
   open('commit');
@@ -40,7 +42,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   if (reason !== undefined) return;
-  for (const folder of mounted.splice(0).toReversed()) umount2(folder, MNT.DETACH);
+  mounted.release();
   await snapshotter.close();
   await store.close();
   for (const name of readdirSync(join(root, 'erofs'))) umount2(join(root, 'erofs', name), MNT.DETACH);
@@ -51,25 +53,9 @@ function open(seal: 'commit' | 'never'): void {
   snapshotter = openSnapshotter({ root, store, seal, mountMode: 'kernel', onProblem: (error) => problems.push(error) });
 }
 
-function mountAll([{ type, source, options }]: readonly Mount[]): string {
-  const target = join(work, `mounted-${Math.random().toString(36).slice(2)}`);
-  mkdirSync(target);
-  if (type === 'bind') mount(source, target, '', MS.BIND | MS.REC);
-  else mount(source, target, type, 0, options.join(','));
-  mounted.push(target);
-  return target;
-}
-
-function unmount(target: string): void {
-  umount2(target, 0);
-  mounted.splice(mounted.indexOf(target), 1);
-}
-
-async function unpacked(name: string, parent: string | undefined, fill: (folder: string) => void): Promise<void> {
-  const folder = mountAll(await snapshotter.prepare(`unpack ${name}`, parent));
-  fill(folder);
-  unmount(folder);
-  await snapshotter.commit(name, `unpack ${name}`);
+/** Unpacks a layer as containerd does, and commits it. */
+function unpacked(name: string, parent: string | undefined, fill: (folder: string) => void): Promise<void> {
+  return mounted.unpack(snapshotter, name, parent, fill);
 }
 
 /** The folder that containerd's differ writes to, past the mount. */
@@ -133,9 +119,9 @@ describe.skipIf(reason !== undefined).each(['trusted.overlay.', 'user.overlay.']
     attack(upperOf(mounts), name);
     const shown: string[] = [];
     const look = (mounts: readonly Mount[]): void => {
-      const folder = mountAll(mounts);
+      const folder = mounted.mount(mounts);
       shown.push(allOf(folder));
-      unmount(folder);
+      mounted.unmount(folder);
     };
     // While it is unpacked; as one lower of several; beside a layer above; as a layer of the store.
     look(mounts);
@@ -164,15 +150,15 @@ test.skipIf(reason !== undefined)('what the kernel wrote itself still works', { 
   open('never');
   const { chmodSync, renameSync, statSync } = await import('node:fs');
   const mounts = await snapshotter.prepare('container', 'base');
-  const folder = mountAll(mounts);
+  const folder = mounted.mount(mounts);
   // The attributes alone are copied up, then it gets another name.
   chmodSync(join(folder, 'own'), 0o600);
   renameSync(join(folder, 'own'), join(folder, 'renamed'));
   renameSync(join(folder, 'folder'), join(folder, 'moved'));
-  unmount(folder);
+  mounted.unmount(folder);
   expect(getXattr(join(upperOf(mounts), 'renamed'), 'trusted.overlay.metacopy')).toBeDefined();
   await snapshotter.commit('changed', 'container');
-  const view = mountAll(await snapshotter.prepare('look', 'changed'));
+  const view = mounted.mount(await snapshotter.prepare('look', 'changed'));
   expect(readFileSync(join(view, 'renamed'), 'latin1')).toBe('own content');
   expect(statSync(join(view, 'renamed')).mode & 0o777).toBe(0o600);
   expect(readFileSync(join(view, 'moved/inside'), 'latin1')).toBe('inside');

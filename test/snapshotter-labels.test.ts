@@ -15,17 +15,7 @@ import {
 } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import {
-  MNT,
-  MS,
-  errno,
-  mount,
-  umount2,
-  getProject,
-  getProjectQuota,
-  setProject,
-  setProjectLimit,
-} from '@layerfs/linux';
+import { MNT, errno, mount, umount2, getProject, getProjectQuota, setProject, setProjectLimit } from '@layerfs/linux';
 import { openStore, type Store } from '../packages/layerfs/dist/index.js';
 import {
   openSnapshotter,
@@ -36,6 +26,7 @@ import {
 import { afterEach, beforeEach, describe, expect, test, type TestContext } from 'vitest';
 import { missing, need } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
+import { SnapshotMounts } from './support/snapshot-mounts.js';
 
 const MAPS = {
   'containerd.io/snapshot/uidmapping': '0:100000:1000,1000:300000:10',
@@ -52,16 +43,17 @@ let root: string;
 let store: Store | undefined;
 let snapshotter: Snapshotter | undefined;
 let problems: unknown[];
-const mounted: string[] = [];
+let mounted: SnapshotMounts;
 
 beforeEach(() => {
   if (reason !== undefined) return;
   problems = [];
   work = scratchFolder('layerfs-labels-', true);
+  mounted = new SnapshotMounts(work, join(work, 'store/snapshotter'));
 });
 afterEach(async () => {
   if (reason !== undefined) return;
-  for (const folder of mounted.splice(0).toReversed()) umount2(folder, MNT.DETACH);
+  mounted.release();
   await snapshotter?.close();
   snapshotter = undefined;
   await store?.close();
@@ -89,31 +81,14 @@ function unmountBelow(folder: string): void {
   }
 }
 
-/** Mounts as containerd does. */
-function mountAll([{ type, source, options }]: readonly Mount[]): string {
-  const target = join(work, `mounted-${Math.random().toString(36).slice(2)}`);
-  mkdirSync(target);
-  if (type === 'bind') {
-    mount(source, target, '', MS.BIND | MS.REC);
-    if (options.includes('ro')) mount('', target, '', MS.BIND | MS.REMOUNT | MS.RDONLY);
-  } else mount(source, target, type, 0, options.join(','));
-  mounted.push(target);
-  return target;
-}
-
-function unmount(target: string): void {
-  umount2(target, 0);
-  mounted.splice(mounted.indexOf(target), 1);
-}
-
 /** A layer as containerd unpacks it: files of root, of a user, and of one that no map has. */
 async function unpack(snapshotter: Snapshotter, name: string, parent?: string): Promise<void> {
-  const folder = mountAll(await snapshotter.prepare(`unpack ${name}`, parent));
+  const folder = mounted.mount(await snapshotter.prepare(`unpack ${name}`, parent));
   for (const id of [0, 5, 1003, 60_000]) {
     writeFileSync(join(folder, `${name}-${id}`), `content of ${id}`);
     chownSync(join(folder, `${name}-${id}`), id, id);
   }
-  unmount(folder);
+  mounted.unmount(folder);
   await snapshotter.commit(name, `unpack ${name}`);
 }
 
@@ -138,7 +113,7 @@ describe.skipIf(reason !== undefined).each([
     await unpack(shots, 'one');
     await unpack(shots, 'two', 'one');
     const mounts = await shots.prepare('container', 'two', { labels: MAPS });
-    const folder = mountAll(mounts);
+    const folder = mounted.mount(mounts);
     expect(owner(folder)).toBe('100000:200000');
     for (const layer of ['one', 'two']) {
       expect(owner(join(folder, `${layer}-0`))).toBe('100000:200000');
@@ -154,32 +129,32 @@ describe.skipIf(reason !== undefined).each([
     expect(owner(join(folder, 'one-5'))).toBe('100005:200005');
     expect(owner(join(folder, 'two-5'))).toBe('100005:200005');
     expect(readFileSync(join(folder, 'two-5'), 'latin1')).toBe('content of 5');
-    unmount(folder);
+    mounted.unmount(folder);
 
-    const plain = mountAll(await shots.prepare('plain', 'two'));
+    const plain = mounted.mount(await shots.prepare('plain', 'two'));
     expect(owner(plain)).toBe('0:0');
     expect(owner(join(plain, 'one-5'))).toBe('5:5');
     expect(readFileSync(join(plain, 'one-5'), 'latin1')).toBe('content of 5');
-    const view = mountAll(await shots.view('view', 'two', { labels: MAPS }));
+    const view = mounted.mount(await shots.view('view', 'two', { labels: MAPS }));
     expect(owner(join(view, 'two-5'))).toBe('100005:200005');
     expect(() => writeFileSync(join(view, 'x'), '')).toThrow(/EROFS/);
-    unmount(view);
+    mounted.unmount(view);
 
     // After a reboot all is made anew.
-    unmount(plain);
+    mounted.unmount(plain);
     unmountBelow(root);
     shots = await open(work, options);
     expect(await shots.mounts('container')).toEqual(mounts);
-    const again = mountAll(mounts);
+    const again = mounted.mount(mounts);
     expect(owner(join(again, 'one-0'))).toBe('100000:200000');
     expect(readFileSync(join(again, 'one-5'), 'latin1')).toBe('changed');
-    unmount(again);
+    mounted.unmount(again);
     expect(mappedMounts().length).toBeGreaterThan(0);
     await shots.remove('container');
     expect(mappedMounts().length).toBeGreaterThan(0);
     await shots.remove('view');
     expect(mappedMounts()).toEqual([]);
-    const after = mountAll(await shots.view('after', 'two'));
+    const after = mounted.mount(await shots.view('after', 'two'));
     expect(readFileSync(join(after, 'two-5'), 'latin1')).toBe('content of 5');
     expect(problems).toEqual([]);
   });
@@ -188,7 +163,7 @@ describe.skipIf(reason !== undefined).each([
 describe.skipIf(reason !== undefined)('other owners', () => {
   test('of an empty snapshot are those of the container’s root', async () => {
     const shots = await open(work, {});
-    const folder = mountAll(await shots.prepare('base', undefined, { labels: MAPS }));
+    const folder = mounted.mount(await shots.prepare('base', undefined, { labels: MAPS }));
     expect(owner(folder)).toBe('100000:200000');
     await expect(
       shots.prepare('bad', undefined, { labels: { ...MAPS, [Object.keys(MAPS)[0]]: '0:1' } }),
@@ -259,8 +234,8 @@ describe.skipIf(reason !== undefined).each(['ext4', 'xfs'] as const)('a limit on
     await unpack(shots, 'one');
     const limited = (key: string, size: number): Promise<readonly Mount[]> =>
       shots.prepare(key, 'one', { labels: { [SIZE]: String(size) } });
-    const first = mountAll(await limited('first', 4 << 20));
-    const second = mountAll(await limited('second', 8 << 20));
+    const first = mounted.mount(await limited('first', 4 << 20));
+    const second = mounted.mount(await limited('second', 8 << 20));
     const { bytes, error } = fill(join(first, 'fill'));
     expect([errno.EDQUOT, errno.ENOSPC]).toContain(error);
     expect(bytes).toBeGreaterThan(3 << 20);
@@ -271,7 +246,7 @@ describe.skipIf(reason !== undefined).each(['ext4', 'xfs'] as const)('a limit on
     // Nobody else's room is less for it, and copies of what is below count.
     expect(fill(join(second, 'fill')).bytes).toBeGreaterThan(7 << 20);
     expect(() => writeFileSync(join(second, 'one-5'), Buffer.alloc(1 << 20))).toThrow(/-122|ENOSPC|EDQUOT/);
-    const third = mountAll(await shots.prepare('free', 'one'));
+    const third = mounted.mount(await shots.prepare('free', 'one'));
     writeFileSync(join(third, 'large'), Buffer.alloc(16 << 20));
     // What is deleted gives room.
     rmSync(join(first, 'fill'));
@@ -283,7 +258,7 @@ describe.skipIf(reason !== undefined).each(['ext4', 'xfs'] as const)('a limit on
     expect(projects.size).toBe(3);
     expect(projects).toContain(0);
     // As a crash leaves it: what was being made has its limit already.
-    for (const target of mounted.splice(0)) umount2(target, 0);
+    mounted.release();
     const orphan = 20_000_000;
     mkdirSync(join(root, 'staging/new-1234/fs'), { recursive: true });
     withFolder(join(root, 'staging/new-1234/fs'), (fd) => {
@@ -293,12 +268,12 @@ describe.skipIf(reason !== undefined).each(['ext4', 'xfs'] as const)('a limit on
     shots = await open(folder, { mountMode: 'folder' });
     await shots.cleanup();
     expect(withFolder(root, (fd) => getProjectQuota(fd, orphan).limit)).toBe(0);
-    const again = mountAll(await shots.mounts('first'));
+    const again = mounted.mount(await shots.mounts('first'));
     expect(fill(join(again, 'fill')).bytes).toBeLessThanOrEqual(4 << 20);
-    unmount(again);
-    const made = mountAll(await limited('made later', 4 << 20));
+    mounted.unmount(again);
+    const made = mounted.mount(await limited('made later', 4 << 20));
     expect(fill(join(made, 'fill')).bytes).toBeGreaterThan(3 << 20);
-    unmount(made);
+    mounted.unmount(made);
     const all = readdirSync(join(root, 'snapshots')).map((id) => projectOf(join(root, 'snapshots', id, 'fs')));
     expect(new Set(all.filter((project) => project !== 0)).size).toBe(3);
     await shots.commit('two', 'first');

@@ -4,13 +4,8 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MNT, MS, mount, umount2 } from '@layerfs/linux';
-import {
-  openSnapshotter,
-  type Mount,
-  type Snapshotter,
-  type SnapshotterOptions,
-} from '../packages/snapshotter/dist/index.js';
+import { MNT, umount2 } from '@layerfs/linux';
+import { openSnapshotter, type Snapshotter, type SnapshotterOptions } from '../packages/snapshotter/dist/index.js';
 import { listMounts, openStore, type ChainID, type Store } from '../packages/layerfs/dist/index.js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { chainOf } from '../packages/layerfs/dist/store/trees.js';
@@ -21,6 +16,7 @@ import { tarOf } from './images/tar.js';
 import { imageOf, layoutOf } from '../packages/layerfs/dist/store/small-images.test-support.js';
 import { missing } from './support/needs.js';
 import { scratchFolder } from './support/scratch.js';
+import { SnapshotMounts } from './support/snapshot-mounts.js';
 
 const MINUTES = 60_000;
 const REF = 'containerd.io/snapshot.ref';
@@ -39,7 +35,7 @@ let root: string;
 let store: Store;
 let snapshotter: Snapshotter;
 let problems: unknown[];
-const mounted: string[] = [];
+let mounted: SnapshotMounts;
 
 beforeEach(async () => {
   if (reason !== undefined) return;
@@ -47,11 +43,12 @@ beforeEach(async () => {
   // overlayfs wants trusted.* attributes of upper.
   work = scratchFolder('layerfs-layers-', true);
   root = join(work, 'store/snapshotter');
+  mounted = new SnapshotMounts(work, root);
   store = await openStore({ root: join(work, 'store') });
 });
 afterEach(async () => {
   if (reason !== undefined) return;
-  for (const folder of mounted.splice(0).toReversed()) umount2(folder, MNT.DETACH);
+  mounted.release();
   await snapshotter.close();
   await store.close();
   unmountBases();
@@ -72,47 +69,9 @@ function bases(kind: (typeof FOLDERS)[keyof typeof FOLDERS]): string[] {
   return existsSync(join(root, kind)) ? readdirSync(join(root, kind)) : [];
 }
 
-/** What mount(2) takes of options: a page. */
-const PAGE = 4096;
-
-/** As containerd does it where there are too many lowers for a page: with paths relative to their common folder. */
-function mountShortened(source: string, target: string, type: string, options: readonly string[]): void {
-  const shorter = options.map((option) =>
-    option.startsWith('lowerdir=') ? option.replaceAll(`${root}/`, '') : option,
-  );
-  const before = process.cwd();
-  process.chdir(root);
-  try {
-    mount(source, target, type, 0, shorter.join(','));
-  } finally {
-    process.chdir(before);
-  }
-}
-
-/** Mounts as containerd does: one mount(2) call. */
-function mountAll([{ type, source, options }]: readonly Mount[]): string {
-  const target = join(work, `mounted-${mounted.length}-${Math.random().toString(36).slice(2)}`);
-  mkdirSync(target);
-  if (type === 'bind') {
-    mount(source, target, '', MS.BIND | MS.REC);
-    if (options.includes('ro')) mount('', target, '', MS.BIND | MS.REMOUNT | MS.RDONLY);
-  } else if (options.join().length >= PAGE) mountShortened(source, target, type, options);
-  else mount(source, target, type, 0, options.join(','));
-  mounted.push(target);
-  return target;
-}
-
-function unmount(target: string): void {
-  umount2(target, 0);
-  mounted.splice(mounted.indexOf(target), 1);
-}
-
 /** Unpacks a layer as containerd does, and commits it. */
-async function unpacked(name: string, parent: string | undefined, fill: (folder: string) => void): Promise<void> {
-  const folder = mountAll(await snapshotter.prepare(`unpack ${name}`, parent));
-  fill(folder);
-  unmount(folder);
-  await snapshotter.commit(name, `unpack ${name}`);
+function unpacked(name: string, parent: string | undefined, fill: (folder: string) => void): Promise<void> {
+  return mounted.unpack(snapshotter, name, parent, fill);
 }
 
 async function offered(diffIDs: readonly string[]): Promise<ChainID[]> {
@@ -146,13 +105,13 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
     expect(mounts).toHaveLength(1);
     expect(bases(FOLDERS[mountMode])).toHaveLength(1);
     expect(mounts[0].options.join().includes('::')).toBe(mountMode === 'kernel');
-    const folder = mountAll(mounts);
+    const folder = mounted.mount(mounts);
     await store.checkout('app', join(work, 'expected'));
     const { unexplained } = await compareFolders(join(work, 'expected'), folder, [NEW_ROOT]);
     expect(report(unexplained, ['checkout', 'snapshot'])).toBe('');
     writeFileSync(join(folder, 'new'), 'new');
     expect(await snapshotter.mounts('container')).toEqual(mounts);
-    unmount(folder);
+    mounted.unmount(folder);
 
     // What the image was removed for is still there, and is found again by another service.
     await store.removeImage('app');
@@ -161,13 +120,13 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
     unmountBases();
     open({ mountMode });
     expect(await snapshotter.mounts('container')).toEqual(mounts);
-    const again = mountAll(mounts);
+    const again = mounted.mount(mounts);
     expect(readFileSync(join(again, 'new'), 'latin1')).toBe('new');
     expect(statSync(join(again, 'odd')).isDirectory()).toBe(true);
-    unmount(again);
-    const view = mountAll(await snapshotter.view('look', top));
+    mounted.unmount(again);
+    const view = mounted.mount(await snapshotter.view('look', top));
     expect(() => writeFileSync(join(view, 'x'), '')).toThrow(/EROFS/);
-    unmount(view);
+    mounted.unmount(view);
 
     for (const key of ['look', 'container', top, base]) await snapshotter.remove(key);
     await snapshotter.close();
@@ -189,12 +148,12 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
       writeFileSync(join(folder, 'sub/stays'), 'lower');
     };
     // While it is mounted it is left alone.
-    const first = mountAll(await snapshotter.prepare('unpack one', undefined));
+    const first = mounted.mount(await snapshotter.prepare('unpack one', undefined));
     fill(first);
     await snapshotter.commit('one', 'unpack one');
     const given = await snapshotter.prepare('early', 'one');
     expect(bases('erofs')).toEqual([]);
-    unmount(first);
+    mounted.unmount(first);
     await unpacked('two', 'one', (folder) => {
       rmSync(join(folder, 'sub/gone'));
       writeFileSync(join(folder, 'sub/new'), 'upper');
@@ -209,21 +168,21 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
 
     const late = await snapshotter.prepare('late', 'two');
     expect(late).not.toEqual(given);
-    const folder = mountAll(late);
+    const folder = mounted.mount(late);
     expect(readdirSync(join(folder, 'sub')).toSorted()).toEqual(['new', 'stays']);
     expect(readFileSync(join(folder, 'large')).equals(Buffer.alloc(8 << 20, 'x'))).toBe(true);
     rmSync(join(folder, 'sub/stays'));
-    unmount(folder);
+    mounted.unmount(folder);
     // On top of layers of the store.
     await snapshotter.commit('three', 'late');
-    const three = mountAll(await snapshotter.view('view', 'three'));
+    const three = mounted.mount(await snapshotter.view('view', 'three'));
     expect(readdirSync(join(three, 'sub'))).toEqual(['new']);
-    unmount(three);
+    mounted.unmount(three);
 
     expect(await snapshotter.mounts('early')).toEqual(given);
-    const early = mountAll(given);
+    const early = mounted.mount(given);
     expect(readFileSync(join(early, 'sub/gone'), 'latin1')).toBe('lower');
-    unmount(early);
+    mounted.unmount(early);
     await snapshotter.remove('early');
     await snapshotter.cleanup();
     expect(readdirSync(join(root, 'snapshots')).map((id) => Number(id))).toHaveLength(1);
@@ -244,7 +203,7 @@ test.skipIf(reason !== undefined)(
       for (const name of ['file', 'other']) writeFileSync(join(folder, name), 'content');
     });
     const mounts = await snapshotter.prepare('first', 'one');
-    const first = mountAll(mounts);
+    const first = mounted.mount(mounts);
     writeFileSync(join(first, 'own'), 'own');
     await snapshotter.close();
     expect(readFileSync(join(first, 'file'), 'latin1')).toBe('content');
@@ -254,13 +213,13 @@ test.skipIf(reason !== undefined)(
     expect(listMounts(store.root)).toEqual([server]);
     process.kill(server.pid, 'SIGKILL');
     await expect.poll(() => listMounts(store.root).map(({ state }) => state)).toEqual(['dead']);
-    const second = mountAll(await snapshotter.prepare('second', 'one'));
+    const second = mounted.mount(await snapshotter.prepare('second', 'one'));
     expect(readFileSync(join(second, 'file'), 'latin1')).toBe('content');
     // What the kernel knows goes on.
     expect(() => readFileSync(join(first, 'other'))).toThrow('ENOTCONN');
     // Mounted again, all is there.
-    unmount(first);
-    const again = mountAll(await snapshotter.mounts('first'));
+    mounted.unmount(first);
+    const again = mounted.mount(await snapshotter.mounts('first'));
     expect(readFileSync(join(again, 'file'), 'latin1')).toBe('content');
     expect(readFileSync(join(again, 'own'), 'latin1')).toBe('own');
   },
@@ -282,7 +241,7 @@ test.skipIf(reason !== undefined)('more folders than fit beside an EROFS image',
   // containerd shortens the paths of many lowers, but none with data-only layers.
   expect(mounts[0].options.join()).not.toContain('::');
   expect(bases('checkout')).toHaveLength(1);
-  expect(readdirSync(mountAll(mounts))).toHaveLength(count);
+  expect(readdirSync(mounted.mount(mounts))).toHaveLength(count);
   await snapshotter.close();
   expect(() => openSnapshotter({ root })).toThrow('holds layers of a store');
 });
@@ -291,12 +250,12 @@ test.skipIf(reason !== undefined)('attributes of a file are changed without copy
   open({ mountMode: 'kernel', seal: 'commit' });
   await unpacked('one', undefined, (folder) => writeFileSync(join(folder, 'large'), Buffer.alloc(8 << 20, 'x')));
   const mounts = await snapshotter.prepare('container', 'one');
-  const folder = mountAll(mounts);
+  const folder = mounted.mount(mounts);
   execFileSync('chmod', ['600', join(folder, 'large')]);
-  unmount(folder);
+  mounted.unmount(folder);
   expect((await snapshotter.usage('container')).bytes).toBeLessThan(1 << 20);
   await snapshotter.commit('two', 'container');
-  const view = mountAll(await snapshotter.view('view', 'two'));
+  const view = mounted.mount(await snapshotter.view('view', 'two'));
   expect(statSync(join(view, 'large')).mode & 0o777).toBe(0o600);
   expect(readFileSync(join(view, 'large')).equals(Buffer.alloc(8 << 20, 'x'))).toBe(true);
 });
@@ -354,12 +313,12 @@ test.skipIf(reason !== undefined)(
     // Whoever was killed had a child, which ends by itself.
     await expect.poll(() => readdirSync(store.paths.ingest).length, { timeout: MINUTES }).toBe(0);
     for (let round = 0; round < rounds; round++) {
-      const view = mountAll(await snapshotter.view(`view ${round}`, `committed ${round}`));
+      const view = mounted.mount(await snapshotter.view(`view ${round}`, `committed ${round}`));
       expect(readdirSync(view)).toHaveLength(50);
       expect(readFileSync(join(view, 'f7'), 'latin1')).toBe(`${round} 7`);
     }
     expect(readdirSync(join(root, 'snapshots'))).toHaveLength(rounds);
-    for (const target of mounted.splice(0)) umount2(target, 0);
+    mounted.release();
     await snapshotter.close();
     open({});
     await snapshotter.cleanup();

@@ -1,12 +1,11 @@
 /** The service, and containerd, are killed while containers run and start: running ones go on, nothing is left over. */
-import { createReadStream, mkdirSync, rmSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
 import { Layout, machine, run, type LayerInfo } from './images/oci.js';
-import { startContainerd, type Containerd } from './support/containerd.js';
+import { ContainerdOnLayerfs } from './support/containerd-on-layerfs.js';
 import { missing, needImage } from './support/needs.js';
-import { scratchFolder } from './support/scratch.js';
-import { Service } from './support/service.js';
+import type { Service } from './support/service.js';
 
 const SNAPSHOTTER = ['--snapshotter', 'layerfs'];
 const IMAGE = 'test.local/debian:latest';
@@ -20,23 +19,15 @@ if (reason !== undefined) console.warn(`skipped: containers go on when the servi
 describe.skipIf(reason !== undefined)('what is killed', () => {
   let folder: string;
   let service: Service;
-  let containerd: Containerd;
+  let both: ContainerdOnLayerfs;
 
   beforeAll(async () => {
-    folder = scratchFolder('layerfs-restart-', true);
-    service = new Service(join(folder, 'store'), join(folder, 's'));
-    await service.start();
-    mkdirSync(join(folder, 'containerd'));
-    containerd = await startContainerd(service.socket, join(folder, 'containerd'));
+    both = await ContainerdOnLayerfs.start('layerfs-restart-');
+    ({ folder, service } = both);
   });
-  afterAll(async () => {
-    await containerd.stop();
-    await service.stop();
-    service.unmount();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  afterAll(() => both.stop());
 
-  const ctr = async (...args: string[]): Promise<string> => (await containerd.ctr(...args)).stdout;
+  const ctr = (...args: string[]): Promise<string> => both.ctr(...args);
   const eventually = <T>(action: () => T | Promise<T>): Promise<T> =>
     vi.waitFor(action, { timeout: 120_000, interval: 500 });
   const names = (what: string): string[] => Array.from({ length: COUNT }, (_, i) => `${what}-${i}`);
@@ -114,12 +105,8 @@ describe.skipIf(reason !== undefined)('what is killed', () => {
   test('kill -9 of containerd', { timeout: 10 * MINUTES }, async (context) => {
     await needDebian(context);
     const left = await goesOn(
-      () => Promise.resolve(void process.kill(containerd.pid, 'SIGKILL')),
-      async () => {
-        await containerd.stop();
-        rmSync(join(folder, 'containerd/c.sock'), { force: true });
-        containerd = await startContainerd(service.socket, join(folder, 'containerd'));
-      },
+      () => Promise.resolve(void process.kill(both.pid, 'SIGKILL')),
+      () => both.restartContainerd(),
     );
     expect(left).toEqual([]);
   });
