@@ -3,7 +3,7 @@ import type { FileSystem } from './filesystem.js';
 import { opcodeName, operations } from './opcodes.js';
 import { DEV_IOC, INIT, NOTIFY, OPCODE, OUT_HEADER_SIZE } from './wire/constants.js';
 import { putU64 } from './wire/attr.js';
-import { answerInit, type Negotiated } from './wire/init.js';
+import { OldProtocol, answerInit, type Negotiated } from './wire/init.js';
 import type { Reply } from './wire/reply.js';
 import type { Request } from './wire/request.js';
 
@@ -73,6 +73,9 @@ export class Connection implements KernelSide {
     this.#fs = fs;
     this.#hooks = hooks;
   }
+
+  /** Why INIT agreed on nothing, a sentence: the kernel is too old. */
+  refusal: string | undefined;
 
   /** What INIT agreed on; undefined before. */
   get negotiated(): Negotiated | undefined {
@@ -145,6 +148,7 @@ export class Connection implements KernelSide {
       else if (request.bodyLength < operation.minimum) reply.error(errno.EINVAL);
       else operation.handle(this.#fs as Required<FileSystem>, request, reply);
     } catch (error) {
+      if (error instanceof OldProtocol) this.refusal = error.message;
       const code = systemErrno(error);
       if (!reply.silent) reply.error(code ?? errno.EIO);
       if (code === undefined) this.#report(error, opcodeName(opcode));

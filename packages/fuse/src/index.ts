@@ -1,4 +1,11 @@
-export { Connection, systemErrno, type ConnectionHooks, type KernelSide, type ServedRequest } from './connection.js';
+export {
+  Connection,
+  ENDED,
+  systemErrno,
+  type ConnectionHooks,
+  type KernelSide,
+  type ServedRequest,
+} from './connection.js';
 export type { Caller, FileSystem, LockRequest, SetAttr } from './filesystem.js';
 export { Loop, type LoopResult } from './loop.js';
 export { opcodeName } from './opcodes.js';

@@ -22,9 +22,20 @@ export interface Negotiated {
   readonly maxWrite: number;
 }
 
-/** Linux 2.6.31: since then structs have their present sizes, but for INIT's. */
-const OLDEST_MINOR = 12;
+/** Linux 3.5. Since 7.12 structs have their present sizes, but for INIT's and SETXATTR's; nothing older than this is tested. */
+export const OLDEST_MINOR = 19;
 const PAGE = 4096;
+
+/** The kernel speaks an older protocol than we do; it is told EPROTO and asks nothing more. */
+export class OldProtocol extends ErrnoError {
+  /** A sentence for the user. */
+  override readonly message: string;
+
+  constructor(major: number, minor: number) {
+    super(errno.EPROTO, 'fuse init');
+    this.message = `This kernel speaks FUSE protocol ${major}.${minor}; at least ${KERNEL_VERSION}.${OLDEST_MINOR} (Linux 3.5) is needed`;
+  }
+}
 
 function bits(low: number, high: number): Set<number> {
   const set = new Set<number>();
@@ -37,7 +48,7 @@ function bits(low: number, high: number): Set<number> {
 
 /**
  * Answers INIT (struct fuse_init_in, fuse_init_out). `negotiated` is undefined when the kernel speaks a later major
- * version: it will ask again. Throws EPROTO for a kernel older than protocol 7.12.
+ * version: it will ask again. Throws EPROTO for a kernel older than protocol 7.19.
  */
 export function answerInit(
   request: Request,
@@ -49,7 +60,7 @@ export function answerInit(
   reply[0] = KERNEL_VERSION;
   reply[1] = KERNEL_MINOR_VERSION;
   if (major > KERNEL_VERSION) return { reply: reply.slice(0, 6), negotiated: undefined };
-  if (major < KERNEL_VERSION || kernelMinor < OLDEST_MINOR) throw new ErrnoError(errno.EPROTO, 'fuse init');
+  if (major < KERNEL_VERSION || kernelMinor < OLDEST_MINOR) throw new OldProtocol(major, kernelMinor);
   const minor = Math.min(kernelMinor, KERNEL_MINOR_VERSION);
   const low = request.u32(12);
   const extended = (low & (1 << INIT.INIT_EXT)) !== 0 && request.bodyLength >= 20;
@@ -74,7 +85,7 @@ export function answerInit(
   reply[4] = 64 | (48 << 16); // max_background, congestion_threshold
   reply[5] = maxWrite;
   reply[6] = 1; // time granularity in nanoseconds
-  reply[7] = Math.ceil(maxWrite / PAGE); // max_pages
+  reply[7] = capabilities.has(INIT.MAX_PAGES) ? Math.ceil(maxWrite / PAGE) : 0; // max_pages
   reply[8] = outHigh;
   reply[9] = capabilities.has(INIT.PASSTHROUGH) ? (options.maxStackDepth ?? 1) : 0;
   return {

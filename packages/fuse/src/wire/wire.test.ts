@@ -165,13 +165,13 @@ describe('INIT', () => {
   });
 
   it('speaks the short form with an old kernel', () => {
-    const { reply, negotiated } = answerInit(request(26, 0, words(7, 12, 65536, 1)), wanted);
+    const { reply, negotiated } = answerInit(request(26, 0, words(7, 19, 65536, 1)), wanted);
     expect(reply.length).toBe(6);
     expect(negotiated?.maxWrite).toBe(32 * 4096);
   });
 
   it('lets a newer major version ask again, and refuses one that is too old', () => {
     expect(answerInit(request(26, 0, words(8, 0, 0, 0)), wanted).negotiated).toBeUndefined();
-    expect(() => answerInit(request(26, 0, words(7, 8, 0, 0)), wanted)).toThrow(ErrnoError);
+    expect(() => answerInit(request(26, 0, words(7, 18, 0, 0)), wanted)).toThrow(ErrnoError);
   });
 });
