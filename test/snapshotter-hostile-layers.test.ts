@@ -146,6 +146,48 @@ describe.skipIf(reason !== undefined).each(['trusted.overlay.', 'user.overlay.']
   });
 });
 
+test.skipIf(reason !== undefined)(
+  'marks that anybody can set hide nothing, as folder and as layer of the store',
+  { timeout: 2 * MINUTES },
+  async () => {
+    const marked = async (): Promise<void> =>
+      unpacked('marked', 'base', (folder) => {
+        setXattr(join(folder, 'folder'), 'user.overlay.opaque', Buffer.from('y'));
+        setXattr(join(folder, 'folder'), 'user.kept', Buffer.from('1'));
+        setXattr(folder, 'user.fuseoverlayfs.opaque', Buffer.from('y'));
+        writeFileSync(join(folder, 'empty'), '');
+        setXattr(join(folder, 'empty'), 'user.overlay.whiteout', Buffer.from('y'));
+        writeFileSync(join(folder, 'changed'), 'changed');
+        setXattr(join(folder, 'changed'), 'user.overlay.redirect', Buffer.from('/own'));
+        setXattr(join(folder, 'changed'), 'user.overlay.metacopy', new Uint8Array(0));
+      });
+    const look = async (): Promise<unknown> => {
+      const folder = mountAll(await snapshotter.view(`view ${Math.random()}`, 'marked'));
+      const shown = [
+        allOf(folder).split('\n').toSorted(),
+        Buffer.from(getXattr(join(folder, 'folder'), 'user.kept') ?? []).toString(),
+      ];
+      unmount(folder);
+      return shown;
+    };
+    open('never');
+    await marked();
+    const before = await look();
+    expect(before).toEqual([
+      ['changed: changed', 'empty: ', 'folder/inside: inside', 'folder: EISDIR', 'own: own content'],
+      '1',
+    ]);
+    await snapshotter.close();
+    open('commit');
+    // Sealed with the next commit.
+    await unpacked('trigger', undefined, () => undefined);
+    expect(await look()).toEqual(before);
+    const layers = store.leases.list().filter(({ label }) => label?.includes('marked'));
+    expect(layers.length).toBe(1);
+    expect(problems).toEqual([]);
+  },
+);
+
 test.skipIf(reason !== undefined)('what the kernel wrote itself still works', { timeout: 2 * MINUTES }, async () => {
   open('never');
   const { chmodSync, renameSync, statSync } = await import('node:fs');

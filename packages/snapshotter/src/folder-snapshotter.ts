@@ -53,6 +53,7 @@ export class FolderSnapshotter implements Snapshotter {
   /** IDs of snapshots whose folders nobody needs any more. */
   readonly #vacating = new Set<string>();
   #vacated = Promise.resolve();
+  #discarded = Promise.resolve();
   #closed = false;
 
   constructor(layout: Layout, lock: number, { store, bases, seal, onProblem }: Parts) {
@@ -247,7 +248,11 @@ export class FolderSnapshotter implements Snapshotter {
   /** @param project what its limit goes with */
   #discard(staged: string | undefined, project?: number): void {
     if (staged === undefined) return;
-    void this.#behind(async () => {
+    // One after the other, and after what is under way: whoever asks for something must not wait for what was.
+    const before = this.#discarded;
+    this.#discarded = this.#behind(async () => {
+      await before;
+      await new Promise(setImmediate);
       await this.#layout.discard(staged);
       if (project !== undefined) this.#quotas.lift(project);
     });

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -73,6 +73,7 @@ export class Layout {
 
   /** Removes what was staged. */
   async discard(staged: string): Promise<void> {
+    if (removedEmpty(staged)) return;
     try {
       await rm(staged, { recursive: true, force: true });
     } catch (error) {
@@ -108,4 +109,19 @@ export class Layout {
   staged(): string[] {
     return readdirSync(this.staging).map((name) => join(this.staging, name));
   }
+}
+
+/** Removes the folders of a snapshot that nothing was ever written to, by a few system calls. @returns whether all of it is gone */
+function removedEmpty(staged: string): boolean {
+  const work = join(staged, 'work');
+  // In a stack that was checked out it is whatever the image has there, also a link.
+  if (lstatSync(work, { throwIfNoEntry: false })?.isDirectory() === false) return false;
+  for (const folder of [join(work, 'work'), work, join(staged, 'fs'), staged]) {
+    try {
+      rmdirSync(folder);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return false;
+    }
+  }
+  return true;
 }

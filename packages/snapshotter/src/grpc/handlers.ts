@@ -51,9 +51,13 @@ export function handlers(snapshotter: Snapshotter, { began, answered }: RequestE
       began();
       const started = performance.now();
       const controller = new AbortController();
-      call.on('cancelled', () => controller.abort());
-      const end = (error?: Error): void =>
+      let ended = false;
+      // gRPC says so at the end of each call, too, and making the reason takes as long as the rest of it.
+      call.on('cancelled', () => ended || controller.abort());
+      const end = (error?: Error): void => {
+        ended = true;
         answered({ ...about(method, call, started), ...(error === undefined ? {} : { error }) });
+      };
       const work = async (): Promise<void> => {
         const [response, error] = await settled(action(call.request, controller.signal));
         end(error);

@@ -29,9 +29,16 @@ const FOLDER = O.RDONLY | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC;
 // Not to wait for a writer where a FIFO has taken the place of a file.
 const FILE = O.RDONLY | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC;
 
-/** Opens an upper folder; the caller closes it. @throws ErrnoError */
-export function openUpper(path: string): UpperFolder {
-  return new DiskFolder(openat(AT_FDCWD, path, FOLDER), '');
+/** Attributes that say how an upper is to be read where no right is needed to set them. */
+const UNPRIVILEGED = /^user\.(?:overlay|fuseoverlayfs)\./;
+
+/**
+ * Opens an upper folder; the caller closes it. @throws ErrnoError
+ * @param privileged the kernel wrote it in a mount by root, to which attributes of users mean nothing: anybody may have set them, and
+ * they are left out
+ */
+export function openUpper(path: string, privileged = false): UpperFolder {
+  return new DiskFolder(openat(AT_FDCWD, path, FOLDER), '', privileged);
 }
 
 class DiskFolder implements UpperFolder {
@@ -39,12 +46,14 @@ class DiskFolder implements UpperFolder {
   readonly #fd: number;
   /** For messages. */
   readonly #path: string;
+  readonly #privileged: boolean;
 
-  constructor(fd: number, path: string) {
+  constructor(fd: number, path: string, privileged: boolean) {
     this.#fd = fd;
     this.#path = path;
+    this.#privileged = privileged;
     try {
-      this.self = describe('', path, statx(fd, NOTHING, AT.EMPTY_PATH), readXattrs(fd), undefined);
+      this.self = describe('', path, statx(fd, NOTHING, AT.EMPTY_PATH), this.#xattrs(fd), undefined);
     } catch (error) {
       close(fd);
       throw error;
@@ -65,7 +74,7 @@ class DiskFolder implements UpperFolder {
   }
 
   openFolder(name: string): UpperFolder {
-    return new DiskFolder(openat(this.#fd, latin1Bytes(name), FOLDER), joinPath(this.#path, name));
+    return new DiskFolder(openat(this.#fd, latin1Bytes(name), FOLDER), joinPath(this.#path, name), this.#privileged);
   }
 
   openFile(name: string): number {
@@ -94,9 +103,14 @@ class DiskFolder implements UpperFolder {
     const bytes = latin1Bytes(name);
     const stats = statx(this.#fd, bytes, AT.SYMLINK_NOFOLLOW);
     // There is no listxattrat(2) before Linux 6.13; the last name of this path is not followed.
-    const xattrs = readXattrs(Buffer.concat([Buffer.from(`/proc/self/fd/${this.#fd}/`), bytes]));
+    const xattrs = this.#xattrs(Buffer.concat([Buffer.from(`/proc/self/fd/${this.#fd}/`), bytes]));
     const target = (stats.mode & S_IFMT) === S_IFLNK ? latin1(readlinkat(this.#fd, bytes)) : undefined;
     return describe(name, joinPath(this.#path, name), stats, xattrs, target);
+  }
+
+  #xattrs(target: XattrTarget): readonly Xattr[] {
+    const all = readXattrs(target);
+    return this.#privileged ? all.filter(([name]) => !UNPRIVILEGED.test(name)) : all;
   }
 }
 

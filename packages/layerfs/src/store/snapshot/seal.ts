@@ -63,7 +63,12 @@ async function sealTo(
   const threads = new InflateThreads();
   const notes: string[] = [];
   const stack = below.length === 0 ? undefined : { chainID: chainOf(below), diffIDs: below };
-  const tarOptions = { onNote: (note: string) => void notes.push(note), ...(signal === undefined ? {} : { signal }) };
+  // containerd mounts what it was given, as root, without `userxattr`.
+  const tarOptions = {
+    privileged: true,
+    onNote: (note: string) => void notes.push(note),
+    ...(signal === undefined ? {} : { signal }),
+  };
   const source = {
     what: folder,
     mediaType: MEDIA_TYPE.layer,

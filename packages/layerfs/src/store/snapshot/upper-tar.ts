@@ -22,6 +22,8 @@ export interface UpperTarOptions {
   readonly onNote?: (note: string) => void;
   /** Sees all entries pass. */
   readonly through?: (entries: Iterable<LayerEntry>) => Iterable<LayerEntry>;
+  /** See {@link openUpper}. */
+  readonly privileged?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -34,11 +36,11 @@ export async function* upperTar(
   context: StoreContext,
   below: Stack | undefined,
   folder: string,
-  { onNote, through = (entries) => entries, signal }: UpperTarOptions,
+  { onNote, through = (entries) => entries, privileged, signal }: UpperTarOptions,
 ): AsyncGenerator<Uint8Array> {
   const { tree, unmap } = below === undefined ? nothing(context) : await merged(context, below, signal);
   try {
-    const upper = openUpper(folder);
+    const upper = openUpper(folder, privileged);
     try {
       const onSocket = (path: string): void =>
         onNote?.(`socket ${printable(path)} left out: a socket has no meaning without its server`);
