@@ -99,6 +99,8 @@ async function* from(
     if (piece.length > left) throw new Fault('corrupt', `${what} has more than ${size} bytes`);
     left -= piece.length;
     yield piece;
+    // Whoever announces nothing need not end; where something was announced, the end is here, and the connection stays.
+    if (left === 0 && announced === undefined) return;
   }
 }
 

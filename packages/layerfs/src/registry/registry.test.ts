@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { Digest } from '../core/digest.js';
 import { Registry, type RegistryOptions } from './registry.js';
 
@@ -292,4 +292,65 @@ test('a redirect without end is followed once', async () => {
   });
   await expect(client().manifest(`${host}/app`)).rejects.toMatchObject({ code: 'unavailable' });
   expect(hops).toBe(6);
+});
+
+test('a list of tags whose pages are empty, and always other ones, ends', async () => {
+  let pages = 0;
+  const host = await serve((request, response) => {
+    if (request.url === '/v2/') return response.end();
+    return response.setHeader('link', `</v2/app/tags/list?last=${pages++}>; rel="next"`).end('{"tags":[]}');
+  });
+  const registry = client({ plainHttp: true });
+  const list = async (): Promise<string[]> => {
+    const tags: string[] = [];
+    for await (const tag of registry.tags(`${host}/app`)) tags.push(tag);
+    return tags;
+  };
+  await expect(list()).rejects.toMatchObject({ code: 'resource-exhausted' });
+  expect(pages).toBe(10_000);
+}, 120_000);
+
+test('a blob of which nothing was announced, and whose answer never ends, is complete with its last byte', async () => {
+  const open: ServerResponse[] = [];
+  const host = await serve((request, response) => {
+    if (request.url === '/v2/') return response.end();
+    open.push(response);
+    return response.write(BLOB);
+  });
+  expect((await all(client().blob(`${host}/app`, blob))).equals(BLOB)).toBe(true);
+  expect(open.length).toBe(1);
+});
+
+test('an error, or a manifest, that comes byte by byte without end is not waited for', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    let asked = 0;
+    const host = await serve((request, response) => {
+      if (request.url === '/v2/') return response.end();
+      asked++;
+      response.writeHead(request.url?.endsWith('refused') === true ? 403 : 200).write(' ');
+      const drip = setInterval(() => response.write(' '), 5);
+      return response.on('close', () => clearInterval(drip));
+    });
+    // A connection is never idle for so long.
+    const registry = client({ plainHttp: true, retry: { tries: 1 }, idle: 1e9 });
+    for (const [tag, code, milliseconds] of [
+      ['refused', 'permission-denied', 11_000],
+      ['given', 'unavailable', 601_000],
+    ] as const) {
+      const before = asked;
+      const failed = registry.manifest(`${host}/app:${tag}`).catch((error: unknown) => error);
+      while (asked === before) await new Promise(setImmediate);
+      let passed = false;
+      void failed.then(() => (passed = true));
+      for (let i = 0; i < 100 && !passed; i++) {
+        await vi.advanceTimersByTimeAsync(milliseconds / 50);
+        await new Promise(setImmediate);
+      }
+      expect(passed).toBe(true);
+      expect(await failed).toMatchObject({ code });
+    }
+  } finally {
+    vi.useRealTimers();
+  }
 });

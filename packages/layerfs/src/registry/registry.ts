@@ -76,8 +76,9 @@ const ACCEPT = [
   'application/vnd.docker.distribution.manifest.v2+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ].join(', ');
-/** Most tags that are listed. */
+/** Most tags that are listed, and most pages of them: those may be empty. */
 const MAX_TAGS = 1_000_000;
+const MAX_PAGES = 10_000;
 
 /**
  * Speaks to registries, any number of them. Every method throws LayerfsError: not-found, permission-denied (credentials),
@@ -168,6 +169,7 @@ export class Registry {
     for (let count = 0; path !== undefined;) {
       const at: string = path;
       // A list that leads back to itself would have no end.
+      if (seen.size >= MAX_PAGES) throw new LayerfsError('resource-exhausted', `${what}: more than ${MAX_PAGES} pages`);
       if (seen.has(at)) throw new LayerfsError('invalid-argument', `${what}: the list leads back to itself`);
       seen.add(at);
       const { tags, link } = await this.#trying(options.signal, async () => {

@@ -1,6 +1,9 @@
 import { LayerfsError } from '../../core/error.js';
 import type { HttpAnswer } from './transport.js';
 
+/** Milliseconds that a small body may take, and the beginning of one: a server that sends a byte now and then has no end. */
+const LONGEST = { all: 600_000, beginning: 10_000 } as const;
+
 /** Reads a body that must be small. @throws LayerfsError resource-exhausted before more than `most` bytes are in memory */
 export async function readLimited(answer: HttpAnswer, most: number, what: string): Promise<Uint8Array> {
   const told = answer.headers['content-length'];
@@ -10,10 +13,15 @@ export async function readLimited(answer: HttpAnswer, most: number, what: string
   }
   const pieces: Uint8Array[] = [];
   let size = 0;
-  for await (const piece of answer.body) {
-    size += piece.length;
-    if (size > most) throw tooLarge(what, size, most);
-    pieces.push(piece);
+  const timer = setTimeout(() => answer.giveUp(), LONGEST.all);
+  try {
+    for await (const piece of answer.body) {
+      size += piece.length;
+      if (size > most) throw tooLarge(what, size, most);
+      pieces.push(piece);
+    }
+  } finally {
+    clearTimeout(timer);
   }
   return Buffer.concat(pieces);
 }
@@ -22,6 +30,7 @@ export async function readLimited(answer: HttpAnswer, most: number, what: string
 export async function readBeginning(answer: HttpAnswer): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let size = 0;
+  const timer = setTimeout(() => answer.giveUp(), LONGEST.beginning);
   try {
     for await (const piece of answer.body) {
       pieces.push(piece);
@@ -30,6 +39,8 @@ export async function readBeginning(answer: HttpAnswer): Promise<Uint8Array> {
     }
   } catch {
     return Buffer.concat(pieces);
+  } finally {
+    clearTimeout(timer);
   }
   return Buffer.concat(pieces);
 }

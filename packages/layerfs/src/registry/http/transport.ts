@@ -42,6 +42,8 @@ export interface HttpAnswer {
    * would have to come for that.
    */
   discard(): Promise<void>;
+  /** Whoever waits for more of the body is told that nothing more comes. */
+  giveUp(): void;
 }
 
 /** Where Linux distributions keep the certificates that the whole system trusts. */
@@ -150,6 +152,7 @@ export class Transport {
         url,
         body: piecesOf(message, url, this.#idle),
         discard: () => letGo(message, outgoing),
+        giveUp: () => void message.destroy(stalled(url)),
       };
     } finally {
       clearTimeout(timer);

@@ -167,6 +167,8 @@ test.each([
   { answer: 201, asked: ['HEAD', 'POST'] },
   { answer: 202, asked: ['HEAD', 'POST', 'PUT'] },
   { answer: 405, asked: ['HEAD', 'POST', 'POST', 'PUT'] },
+  { answer: 403, asked: ['HEAD', 'POST', 'POST', 'PUT'] },
+  { answer: 500, asked: ['HEAD', 'POST', 'HEAD', 'POST', 'PUT'] },
 ])('a blob that is small goes along with the first request: the answer is $answer', async ({ answer, asked }) => {
   const server = await serve();
   const small = BLOB.subarray(0, 2000);

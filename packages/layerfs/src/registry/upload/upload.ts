@@ -143,7 +143,7 @@ class Work {
     const { repository, digest, from, memory, size } = this.#upload;
     const path = `/${repository}/blobs/uploads/`;
     let answer: HttpAnswer | undefined;
-    if (from === undefined && size <= SMALL && this.#whole) {
+    if (from === undefined && size <= SMALL && this.#whole && !this.#sent) {
       answer = await this.#beginWithAll(`${path}?digest=${encodeURIComponent(digest)}`);
       if (answer?.status === 201) return 'uploaded';
     }
@@ -178,7 +178,8 @@ class Work {
       headers: { ...TYPE, 'content-length': String(size) },
       body: () => content(0),
       need: 'push',
-      expect: [201, 202, 400, 404, 405, 411, 413, 415, 501],
+      // What is wrong shows when it is sent as usual.
+      expect: [201, 202, 400, 403, 404, 405, 406, 409, 411, 413, 415, 422, 501],
     });
     await answer.discard();
     return answer.status <= 202 ? answer : undefined;
