@@ -162,12 +162,12 @@ test.skipIf(reason !== undefined)(
         setXattr(join(folder, 'changed'), 'user.overlay.metacopy', new Uint8Array(0));
       });
     const look = async (): Promise<unknown> => {
-      const folder = mountAll(await snapshotter.view(`view ${Math.random()}`, 'marked'));
+      const folder = mounted.mount(await snapshotter.view(`view ${Math.random()}`, 'marked'));
       const shown = [
         allOf(folder).split('\n').toSorted(),
         Buffer.from(getXattr(join(folder, 'folder'), 'user.kept') ?? []).toString(),
       ];
-      unmount(folder);
+      mounted.unmount(folder);
       return shown;
     };
     open('never');
