@@ -1,17 +1,15 @@
 /** What registries should not answer, and people should not ask for: a clear error each time, and nothing is added. */
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { checkStore, LayerfsError, openStore, Registry } from 'layerfs';
 import { imageOf, tarOf, type SmallImage } from '../../packages/layerfs/dist/store/small-images.test-support.js';
 import { layerfs, type CliResult } from '../support/cli.js';
 import { need } from '../support/needs.js';
-import { makeCertificate, USER } from '../support/registry.js';
+import { LoopbackServers, makeCertificate, USER } from '../support/registry.js';
 import { scratchFolder } from '../support/scratch.js';
 
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -20,7 +18,7 @@ const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').u
 
 let work: string;
 let root: string;
-const servers: Server[] = [];
+const servers = new LoopbackServers();
 
 beforeEach(() => {
   work = scratchFolder('layerfs-bad-');
@@ -28,21 +26,12 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  }
+  await servers.close();
   rmSync(work, { recursive: true, force: true });
 });
 
-async function listen(server: Server): Promise<number> {
-  servers.push(server.listen(0, '127.0.0.1'));
-  await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
-}
-
-const serve = async (listener: RequestListener): Promise<string> => `localhost:${await listen(createServer(listener))}`;
+const serve = async (listener: RequestListener): Promise<string> =>
+  `localhost:${await servers.listen(createServer(listener))}`;
 
 /** A registry without TLS of these documents and blobs, by digest; `tag` is what every tag is. */
 function holding(tag: Uint8Array, type: string, blobs: ReadonlyMap<string, Uint8Array>): RequestListener {
@@ -294,10 +283,13 @@ test('a realm on another host: credentials go there with TLS, as Docker does it,
     seen.push(request.headers.authorization);
     answer.end('{"token":"good"}');
   };
-  const [secure, clear] = [await listen(createTlsServer(tls, tokens)), await listen(createServer(tokens))];
+  const [secure, clear] = [
+    await servers.listen(createTlsServer(tls, tokens)),
+    await servers.listen(createServer(tokens)),
+  ];
   let realm = '';
   const right = ofImage(IMAGE);
-  const registry = await listen(
+  const registry = await servers.listen(
     createTlsServer(tls, (request, answer) => {
       if (request.headers.authorization === 'Bearer good') {
         right(request, answer);

@@ -9,7 +9,7 @@ import { checkStore, openStore, Registry, type CopyResult, type PullResult, type
 import { imageOf, tarOf, type SmallImage } from '../../packages/layerfs/dist/store/small-images.test-support.js';
 import { CLI, layerfs, layerfsOk } from '../support/cli.js';
 import { missing, need } from '../support/needs.js';
-import { FaultProxy, putImage, TestRegistry } from '../support/registry.js';
+import { digestAt, FaultProxy, putImage, TestRegistry } from '../support/registry.js';
 import { scratchFolder } from '../support/scratch.js';
 
 const here = missing('docker-registry') === undefined;
@@ -104,15 +104,6 @@ afterEach(() => {
 
 async function copy(...args: string[]): Promise<CopyResult> {
   return JSON.parse(await layerfsOk(['--root', root, 'copy', '--json', ...args])) as CopyResult;
-}
-
-async function digestAt(ref: string): Promise<string> {
-  const client = new Registry({ hostFolders: [] });
-  try {
-    return (await client.manifest(ref)).digest;
-  } finally {
-    client.close();
-  }
 }
 
 /** Pulls it elsewhere, which verifies everything. */

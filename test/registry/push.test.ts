@@ -10,7 +10,7 @@ import { imageOf, layoutOf, tarOf } from '../../packages/layerfs/dist/store/smal
 import { run } from '../images/oci.js';
 import { CLI, layerfs, layerfsOk } from '../support/cli.js';
 import { missing, need } from '../support/needs.js';
-import { FaultProxy, makeCertificate, putImage, TestRegistry, USER } from '../support/registry.js';
+import { digestAt, FaultProxy, makeCertificate, putImage, TestRegistry, USER } from '../support/registry.js';
 import { scratchFolder } from '../support/scratch.js';
 
 const here = missing('docker-registry') === undefined;
@@ -43,15 +43,6 @@ afterEach(() => {
 
 async function push(...args: string[]): Promise<PushResult> {
   return JSON.parse(await layerfsOk(['--root', root, 'push', '--json', ...args])) as PushResult;
-}
-
-async function digestAt(ref: string): Promise<string> {
-  const client = new Registry({ hostFolders: [] });
-  try {
-    return (await client.manifest(ref)).digest;
-  } finally {
-    client.close();
-  }
 }
 
 test('an image that was pulled is pushed with its digest; nothing is sent that is there', async (context) => {

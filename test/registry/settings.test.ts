@@ -1,22 +1,15 @@
 /** How registries are reached: layerfs's configuration, client certificates, proxies, and the clear. */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, request, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer, request, type IncomingMessage, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import {
-  connect,
-  createServer as createTcpServer,
-  type AddressInfo,
-  type Server as TcpServer,
-  type Socket,
-} from 'node:net';
+import { connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { imageOf, tarOf } from '../../packages/layerfs/dist/store/small-images.test-support.js';
 import { layerfs, type CliResult } from '../support/cli.js';
 import { missing, need } from '../support/needs.js';
-import { FaultProxy, makeCertificate, putImage, TestRegistry } from '../support/registry.js';
+import { LoopbackServers, FaultProxy, makeCertificate, putImage, TestRegistry } from '../support/registry.js';
 import { scratchFolder } from '../support/scratch.js';
 
 const here = missing('docker-registry', 'openssl') === undefined;
@@ -24,7 +17,7 @@ const IMAGE = imageOf([tarOf({ path: 'one', data: randomBytes(100_000) })]);
 
 let registry: TestRegistry;
 let work: string;
-const servers: TcpServer[] = [];
+const servers = new LoopbackServers();
 /** Tunnels, which their server no longer knows. */
 const sockets: Socket[] = [];
 
@@ -46,19 +39,9 @@ beforeEach((context) => {
 afterEach(async () => {
   if (!here) return;
   for (const socket of sockets.splice(0)) socket.destroy();
-  for (const server of servers.splice(0)) {
-    if ('closeAllConnections' in server) (server as Server).closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  }
+  await servers.close();
   rmSync(work, { recursive: true, force: true });
 });
-
-async function listen(server: TcpServer): Promise<number> {
-  servers.push(server.listen(0, '127.0.0.1'));
-  await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
-}
 
 /** Pulls into a new store each time. */
 function pull(ref: string, args: string[] = [], env: Record<string, string> = {}): Promise<CliResult> {
@@ -127,7 +110,7 @@ test('mirrors of the file are asked first, in their order; what is pushed goes t
 test('a client certificate: from the file, from options, and without one', async () => {
   const server = await makeCertificate(work);
   const own = await makeCertificate(work, 'client.test');
-  const port = await listen(
+  const port = await servers.listen(
     createTlsServer(
       {
         cert: readFileSync(server.cert),
@@ -158,7 +141,7 @@ test('a registry that refuses our certificate, or that we have none, is asked on
   const own = await makeCertificate(work, 'client.test');
   const strict = await TestRegistry.start({ tls: server, clients: own.cert });
   const ways: Socket[] = [];
-  const port = await listen(
+  const port = await servers.listen(
     createTcpServer((socket) => {
       ways.push(socket);
       const upstream = connect(Number(strict.host.split(':')[1]), '127.0.0.1');
@@ -189,7 +172,7 @@ test('a registry that refuses our certificate, or that we have none, is asked on
 
 test('HTTPS_PROXY: through a tunnel, with the proxy’s password; TLS is with the registry itself', async () => {
   const certificate = await makeCertificate(work, 'registry.test');
-  const port = await listen(
+  const port = await servers.listen(
     createTlsServer({ cert: readFileSync(certificate.cert), key: readFileSync(certificate.key) }, toRegistry),
   );
   const tunnels: string[] = [];
@@ -213,7 +196,7 @@ test('HTTPS_PROXY: through a tunnel, with the proxy’s password; TLS is with th
       end.on('error', () => other.destroy());
     }
   });
-  const proxyPort = await listen(proxy);
+  const proxyPort = await servers.listen(proxy);
   const ref = 'registry.test/app:1';
   const env = { HTTPS_PROXY: `http://proxy-user:proxy-word@127.0.0.1:${proxyPort}` };
   expect(await pull(ref, ['--ca', certificate.cert], env)).toMatchObject(pulled);
@@ -235,7 +218,7 @@ test('HTTP_PROXY, and NO_PROXY: by host and by port', async () => {
     seen.push(incoming.url ?? '');
     toRegistry(incoming, answer);
   });
-  const HTTP_PROXY = `http://127.0.0.1:${await listen(proxy)}`;
+  const HTTP_PROXY = `http://127.0.0.1:${await servers.listen(proxy)}`;
   expect(await pull('registry.test/app:1', ['--plain-http'], { HTTP_PROXY })).toMatchObject(pulled);
   expect(seen).toContain('http://registry.test/v2/app/manifests/1');
   const host = `0.0.0.0:${registry.host.split(':')[1]}`;

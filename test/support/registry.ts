@@ -4,10 +4,11 @@ import { createSign } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo, type Server as TcpServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Registry } from 'layerfs';
 import type { SmallImage } from '../../packages/layerfs/dist/store/small-images.test-support.js';
 import { scratchFolder } from './scratch.js';
 
@@ -299,5 +300,36 @@ export class FaultProxy {
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, 'close');
+  }
+}
+
+/** What a registry without TLS says is the digest of an image. */
+export async function digestAt(ref: string): Promise<string> {
+  const client = new Registry({ hostFolders: [] });
+  try {
+    return (await client.manifest(ref)).digest;
+  } finally {
+    client.close();
+  }
+}
+
+/** Servers that a test makes up, on loopback. */
+export class LoopbackServers {
+  readonly #servers: TcpServer[] = [];
+
+  /** @returns its port */
+  async listen(server: TcpServer): Promise<number> {
+    this.#servers.push(server.listen(0, '127.0.0.1'));
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** Ends them, with whatever is connected. */
+  async close(): Promise<void> {
+    for (const server of this.#servers.splice(0)) {
+      if ('closeAllConnections' in server) (server as Server).closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    }
   }
 }
