@@ -5,6 +5,8 @@
 import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { run } from '../images/oci.js';
+import { CLI } from '../support/cli.js';
 import { Workplace } from '../support/mounted.js';
 
 const place = new Workplace();
@@ -36,4 +38,10 @@ test('images loads what opening a store takes: nothing that mounts, merges, impo
     modules.filter((url) => /\/layerfs\/dist\/(mount|registry)\/|\/(fuse|snapshotter)\/dist\/|\/lmdb\//.test(url)),
   ).toEqual([]);
   expect(modules.length).toBeLessThanOrEqual(85);
+});
+
+test('help that nobody reads to its end is no error', async () => {
+  const script = '{ "$0" "$1" --help; echo "code $?" >&2; } | true';
+  const { stderr } = await run('sh', ['-c', script, process.execPath, CLI]);
+  expect(stderr).toBe('code 0\n');
 });

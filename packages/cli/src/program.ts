@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { GlobalOptions } from './context.js';
 import type { Doing } from './errors.js';
 import { parseDuration, parseSize } from './format.js';
+import { print } from './output.js';
 
 /** What a command's module exports. */
 export interface CommandModule {
@@ -24,7 +25,11 @@ export function buildProgram(version: string, runner: Runner): Command {
     .option('-q, --quiet', 'print only what was asked for')
     .showHelpAfterError('(layerfs --help lists the commands)')
     .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'layerfs: ')) })
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, 'layerfs: ')),
+      // As all that commands print: `layerfs --help | head` is no error.
+      writeOut: (text) => print(text.replace(/\n$/, '')),
+    })
     .exitOverride()
     .addHelpText(
       'after',
