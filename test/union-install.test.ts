@@ -62,7 +62,7 @@ describe.skipIf(reason !== undefined)('apt-get in a chroot', () => {
 
   /** Runs a script in a chroot without a network; the repository is at /mnt. Gives what it said. */
   function inside(root: string, script: string): Promise<string> {
-    const enter = `exec unshare --mount --net --propagation private sh -euc '
+    const enter = `exec unshare --mount --net --propagation slave sh -euc '
       mount -t proc proc "$1/proc"; mount --bind "$2" "$1/mnt"; mount -o remount,bind,ro "$1/mnt"
       exec env -i LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$1" sh -euc "$3"' sh "$1" "$2" "$3" 2>&1`;
     const settings = `

@@ -78,7 +78,7 @@ async function inChroot(folder: string, script: string): Promise<void> {
     mount -t proc proc "$1/proc"
     if test -e "$1/etc/resolv.conf"; then mount --bind /etc/resolv.conf "$1/etc/resolv.conf"; fi
     exec env -u TMPDIR chroot "$1" /bin/sh -ec "$2"`;
-  const args = ['--mount', '--propagation', 'private', 'sh', '-ec', enter, 'enter', folder, script];
+  const args = ['--mount', '--propagation', 'slave', 'sh', '-ec', enter, 'enter', folder, script];
   await runLogged('unshare', args);
 }
 
