@@ -40,7 +40,7 @@ test('says what there is, what is used and how to get more, as text and as JSON,
 test('a machine without /dev/fuse: 6, and what works all the same', async (context) => {
   need(context, 'root', 'unshare');
   const script = 'mount -t tmpfs none /dev && "$0" "$1" doctor --json; echo $?';
-  const { stdout } = await run('unshare', ['-m', 'sh', '-c', script, process.execPath, CLI], {
+  const { stdout } = await run('unshare', ['-m', '--propagation', 'slave', 'sh', '-c', script, process.execPath, CLI], {
     env: { ...process.env, ...place.env },
   });
   const checks = byName(stdout.slice(0, stdout.lastIndexOf(']') + 1));
@@ -64,9 +64,13 @@ test('an ordinary user who may open /dev/fuse mounts through fusermount3', async
     { cat /etc/passwd; echo someone:x:61997:61997::/:/bin/sh; } > "$HOME/dev/passwd" && mount --bind "$HOME/dev/passwd" /etc/passwd
     setpriv --reuid 61997 --regid 61997 --clear-groups "$0" "$1" doctor --json; echo $?
     grep -c layerfs-doctor /proc/mounts`;
-  const { stdout } = await run('unshare', ['-m', 'sh', '-c', `${script}; true`, process.execPath, CLI], {
-    env: { ...process.env, HOME: home, XDG_DATA_HOME: '', LAYERFS_ROOT: '', TMPDIR: home },
-  });
+  const { stdout } = await run(
+    'unshare',
+    ['-m', '--propagation', 'slave', 'sh', '-c', `${script}; true`, process.execPath, CLI],
+    {
+      env: { ...process.env, HOME: home, XDG_DATA_HOME: '', LAYERFS_ROOT: '', TMPDIR: home },
+    },
+  );
   const checks = byName(stdout.slice(0, stdout.lastIndexOf(']') + 1));
   expect(stdout.slice(stdout.lastIndexOf(']') + 1).trim()).toBe('0\n0');
   expect(checks.get('Mounting')).toMatchObject({ ok: true, use: expect.stringContaining('fusermount3') as unknown });
