@@ -221,7 +221,20 @@ function asNobody(
   const program = `${setup}exec setpriv --reuid ${String(uid)} --regid ${String(uid)} --clear-groups "$@"`;
   const result = spawnSync(
     'unshare',
-    ['-m', 'sh', '-ec', program, 'sh', process.execPath, script, source.root, folder, transport],
+    [
+      '-m',
+      '--propagation',
+      'slave',
+      'sh',
+      '-ec',
+      program,
+      'sh',
+      process.execPath,
+      script,
+      source.root,
+      folder,
+      transport,
+    ],
     {
       encoding: 'utf8',
       env: { PATH: process.env['PATH'] ?? '', HOME: source.folder },
