@@ -1,6 +1,7 @@
 /** Prepares and runs cases, each in a folder of its own. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import { chmod, mkdir } from './calls.js';
 import type { Case } from './family.js';
 import type { Mounted } from '../systems/system.js';
@@ -27,8 +28,12 @@ function newCaseFolder(path: string): void {
   chmod(path, 0o777);
 }
 
-/** Prepares the content of all cases below `template`/lower. */
-export function prepareTemplate(template: string, cases: readonly Case[], isRoot: boolean): void {
+/**
+ * Prepares the content of all cases below `template`/lower.
+ * @returns the indexes of those that cannot be had in a user namespace, such as with devices
+ */
+export function prepareTemplate(template: string, cases: readonly Case[], isRoot: boolean): ReadonlySet<number> {
+  const impossible = new Set<number>();
   const lower = join(template, 'lower');
   mkdirSync(lower, { recursive: true });
   chmod(lower, 0o755);
@@ -39,9 +44,11 @@ export function prepareTemplate(template: string, cases: readonly Case[], isRoot
     try {
       inside(folder, prepare);
     } catch (cause) {
-      throw new Error(`preparing ${name}`, { cause });
+      if (hasMachineIds()) throw new Error(`preparing ${name}`, { cause });
+      impossible.add(index);
     }
   }
+  return impossible;
 }
 
 /** Runs one case, and throws when it fails: `onLower` on what was prepared in the layer, else in a new folder. */

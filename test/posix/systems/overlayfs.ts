@@ -1,11 +1,12 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { mount, umount2 } from '@layerfs/linux';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import { missing } from '../../support/needs.js';
 import type { System } from './system.js';
 
-/** Kernel overlayfs with all that brings it closer to POSIX. */
-const OPTIONS = 'redirect_dir=on,metacopy=on,index=on';
+/** Kernel overlayfs with all that brings it closer to POSIX; in a user namespace it takes none of that. */
+const OPTIONS = hasMachineIds() ? 'redirect_dir=on,metacopy=on,index=on' : 'userxattr';
 
 export const overlayfs: System = {
   name: 'kernel overlayfs',
