@@ -184,6 +184,7 @@ describe.skipIf(reason !== undefined)('an ordinary user', { timeout: 300_000 }, 
         `layerfs mount image mnt --rw --name work
          cd mnt
          echo changed > etc/hostname; chown 33:42 etc/hostname; chmod 600 of/1000
+         chmod 6755 of/0; exec 3<>of/0; exec 3>&-; echo "bits $(stat -c %a of/0)"
          rm gone/a; mv gone/b of/b; rm -r of/998; rm -r gone; mkdir gone; echo new > gone/new
          setfattr -n user.mark -v no of/marked
          stat -c "%n %u %g %a" etc/hostname of/1000 of/b; ls of gone
@@ -199,6 +200,8 @@ describe.skipIf(reason !== undefined)('an ordinary user', { timeout: 300_000 }, 
          layerfs mount image mnt --rw --name work; ls mnt/gone; layerfs unmount mnt`,
       );
       expect(said).toContain('etc/hostname 33 42 644\nof/1000 1000 1000 600\nof/b 0 0 644\n');
+      // Opening for writing copies the content, which is no write.
+      expect(said).toContain('bits 6755\n');
       expect(said).toContain('D /of/998\n');
       expect(said).toMatch(/^C \/etc\/hostname$/m);
       expect(said).toContain('upper: etc/hostname 33 42\n');

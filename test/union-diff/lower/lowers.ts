@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { AT_FDCWD, fchownat, makedev, mknodat, setXattr, utimensat } from '@layerfs/linux';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import { Layout, machine } from '../../images/oci.js';
 import { tarEntry, tarOf, type TarEntry } from '../../images/tar.js';
 import { LAYERS, type LowerEntry } from './entries.js';
@@ -70,7 +71,7 @@ function writeEntry(root: string, work: string, entry: LowerEntry): void {
       mknodat(AT_FDCWD, path, 0o020000, makedev(0, 0));
       return;
     case 'opaque':
-      setXattr(path, 'trusted.overlay.opaque', Buffer.from('y'));
+      setXattr(path, `${hasMachineIds() ? 'trusted' : 'user'}.overlay.opaque`, Buffer.from('y'));
       return;
   }
   lchownSync(path, entry.uid ?? 0, entry.gid ?? 0);

@@ -2,15 +2,17 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { MS, mount, umount2 } from '@layerfs/linux';
+import { hasMachineIds } from '@layerfs/linux/initial-namespace';
 import type { Place, Subject } from './subject.js';
 
 /**
  * As good as overlayfs can be: folders of lowers can be renamed, hardlinks of lowers stay linked. Not metacopy: when the data
- * follows later, mtime changes although nothing was written, and files with long names cannot be linked.
+ * follows later, mtime changes although nothing was written, and files with long names cannot be linked. In a user namespace there is none
+ * of it.
  */
-export const CAPABLE = 'redirect_dir=on,metacopy=off,index=on,xino=off';
+export const CAPABLE = hasMachineIds() ? 'redirect_dir=on,metacopy=off,index=on,xino=off' : 'userxattr';
 /** What an upper that layerfs wrote must be readable with. */
-export const PLAIN = 'redirect_dir=on,metacopy=on,index=off,xino=off';
+export const PLAIN = hasMachineIds() ? 'redirect_dir=on,metacopy=on,index=off,xino=off' : 'userxattr';
 
 /** Mounts are alike in that devices do not work and setuid programs have no rights. */
 export const FLAGS = MS.NODEV | MS.NOSUID;

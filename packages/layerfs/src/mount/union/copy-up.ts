@@ -283,6 +283,8 @@ export class CopyUp {
   #completed(inode: Inode, fd: number, before: Statx, capability: Uint8Array | undefined): void {
     const { upper } = this.#union;
     if (capability !== undefined) setXattr(fd, CAPABILITY, capability);
+    // What only the machine's root writes without losing them.
+    if ((before.mode & SET_ID) !== 0) fchmodSync(fd, before.mode & 0o7777);
     this.#markOrigin(fd, inode.ino);
     upper.unmark(fd, format.METACOPY);
     upper.unmark(fd, format.REDIRECT);
@@ -462,6 +464,9 @@ function capabilityOf(fd: number): Uint8Array | undefined {
 }
 
 /** Attributes of which upper's filesystem knows nothing are left out, as overlayfs does; but none that rights hang on. */
+/** Set-user-ID and set-group-ID. */
+const SET_ID = 0o6000;
+
 function copyXattr(path: Uint8Array | number, name: string, value: Uint8Array, xattrClass: format.XattrClass): void {
   try {
     setXattr(path, name, value);
