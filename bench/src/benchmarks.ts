@@ -8,6 +8,7 @@ import { micro } from './micro/micro.js';
 import { pulling } from './work/pull.js';
 import { reading } from './work/read.js';
 import { requests } from './work/requests.js';
+import { rootless } from './work/rootless.js';
 import { scale } from './work/scale.js';
 import { snapshot } from './work/snapshot.js';
 import { using } from './work/use.js';
@@ -23,6 +24,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   requests,
   writing,
   using,
+  rootless,
   snapshot,
   containers,
   curves,
