@@ -1,6 +1,5 @@
 /** `layerfs doctor` as the command, with what a machine may lack taken away. */
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { run } from '../images/oci.js';
@@ -24,7 +23,9 @@ function byName(json: string): Map<string, Check> {
 }
 
 test('says what there is, what is used and how to get more, as text and as JSON, and its code says whether images can be mounted', async () => {
-  const [text, json] = [await place.try(['doctor']), await place.try(['doctor', '--json'])];
+  // Others run it at the same time.
+  const env = { TMPDIR: place.newFolder('tmp') };
+  const [text, json] = [await place.try(['doctor'], { env }), await place.try(['doctor', '--json'], { env })];
   const checks = byName(json.stdout);
   const wrong = [...checks.values()].filter(({ ok }) => ok === false);
   expect([text.code, json.code]).toEqual(wrong.length > 0 ? [6, 6] : [0, 0]);
@@ -34,7 +35,7 @@ test('says what there is, what is used and how to get more, as text and as JSON,
   }
   // Nothing was made for it, and nothing is left.
   expect(existsSync(place.root)).toBe(false);
-  expect(readdirSync(tmpdir()).filter((name) => name.startsWith('layerfs-doctor-'))).toEqual([]);
+  expect(readdirSync(env.TMPDIR)).toEqual([]);
 });
 
 test('a machine without /dev/fuse: 6, and what works all the same', async (context) => {

@@ -36,11 +36,13 @@ function idMapped(folder: string): Check {
       use: 'The snapshotter shifts owners for containers in user namespaces without copying.',
     };
   } catch (error) {
-    if (!(error instanceof ErrnoError)) throw error;
+    // Also of the files that take a namespace's ids, as root of a namespace has few to give.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
     return {
       name,
       ok: 'warn',
-      detail: `Tried and refused: ${error.message}.`,
+      detail: `Tried and refused: ${error instanceof ErrnoError ? error.message : code}.`,
       use: without,
       hint: 'They need Linux 5.12, user namespaces, and a filesystem that has them: ext4, xfs, btrfs, or tmpfs since 6.3.',
     };
