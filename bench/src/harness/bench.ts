@@ -84,20 +84,31 @@ export class Bench {
     return openArea(gigabytes);
   }
 
-  /** Runs all subjects `rounds` times, in turn, and keeps the figures. */
+  /** Runs all subjects `rounds` times, in turn, and keeps the figures. A peer that fails is left out. @throws what one of ours throws */
   async compare(
     title: string,
     subjects: readonly Subject[],
     options: { readonly rounds: number; readonly unit?: string; readonly at?: Place },
   ): Promise<void> {
     const values = subjects.map((): number[] => []);
+    const unable = new Set<Subject>();
     for (let round = 0; round < options.rounds; round++) {
       for (const [i, subject] of subjects.entries()) {
         await turn();
-        values[i].push(await subject.run());
+        if (unable.has(subject)) continue;
+        try {
+          values[i].push(await subject.run());
+        } catch (error) {
+          // What others cannot do is told, and does not keep us from measuring the rest.
+          if (subject.kind !== 'peer') throw error;
+          this.say(`${title}: without ${subject.name}, which failed: ${(error as Error).message}`);
+          unable.add(subject);
+        }
       }
     }
-    for (const [i, { name, kind }] of subjects.entries()) {
+    for (const [i, subject] of subjects.entries()) {
+      if (unable.has(subject)) continue;
+      const { name, kind } = subject;
       this.add(title, { subject: name, kind, unit: options.unit ?? 'ms', values: values[i], at: options.at });
     }
   }
