@@ -100,7 +100,7 @@ async function compare(
       kind,
       run() {
         mount(mountpoint);
-        const release = onRelease(() => void user(`fusermount3 -u '${mountpoint}'`));
+        const release = onRelease(() => void user(`fusermount3 -uz '${mountpoint}'`));
         try {
           return action(mountpoint);
         } finally {
