@@ -5,9 +5,11 @@ import { profileInto } from './peers/layerfs.js';
 import { parseOptions, USAGE, type Options } from './options.js';
 import { comparisonText, compareResults } from './results/compare.js';
 import { inspectMachine, notIdle } from './results/machine.js';
-import { RESULTS, updateReadme, writeReport } from './results/report.js';
-import { makeResults, readResults, writeResults, type Results } from './results/results.js';
-import { runBenchmarks } from './run.js';
+import { updateDocuments } from './results/documents.js';
+import { latestResults, RESULTS } from './results/latest.js';
+import { writeReport } from './results/report.js';
+import { makeResults, mergeResults, readResults, writeResults, type Results } from './results/results.js';
+import { runBenchmarks, type Outcome } from './run.js';
 
 const [FAILED, WRONG_USE, WORSE] = [1, 2, 3];
 
@@ -24,9 +26,12 @@ async function measure(asked: Options): Promise<Results> {
   if (warning !== undefined) console.log(`warning: ${warning}`);
   const { names, quick, full, rounds } = asked;
   const date = new Date().toISOString();
-  const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ');
+  // Where its file lies says nothing of how it was measured.
+  const words = process.argv.slice(2).filter((word, i, all) => word !== '--json' && all[i - 1] !== '--json');
+  const command = ['npm run bench', ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
   const file = resultsFile(asked, date);
-  const results = (figures: Results['figures']): Results => makeResults({ date, command, quick, machine, figures });
+  const results = ({ figures, notes, seconds }: Outcome): Results =>
+    makeResults({ date, command, quick, machine, figures, notes, seconds });
   const profiles = asked.profile === undefined ? undefined : resolve(asked.profile);
   if (profiles !== undefined) {
     mkdirSync(profiles, { recursive: true });
@@ -38,15 +43,24 @@ async function measure(asked: Options): Promise<Results> {
     ...(rounds === undefined ? {} : { rounds }),
     ...(profiles === undefined ? {} : { profiles }),
   };
-  const { figures, failed } = await runBenchmarks(names, settings, (sofar) => {
+  const outcome = await runBenchmarks(names, settings, (sofar) => {
     if (file !== undefined) writeResults(file, results(sofar));
   });
+  const { failed } = outcome;
   if (file !== undefined) console.log(`written: ${file}`);
   if (failed.length > 0) {
     console.error(`failed: ${failed.join(', ')}`);
     process.exitCode = FAILED;
   }
-  return results(figures);
+  return results(outcome);
+}
+
+/** What other runs measured; as one file where that is asked for. */
+function taken(asked: Options): Results {
+  const results = mergeResults(asked.from.map(readResults));
+  const file = asked.from.length === 1 ? asked.json : resultsFile(asked, results.date);
+  if (file !== undefined) writeResults(file, results);
+  return results;
 }
 
 let asked: Options | undefined;
@@ -58,19 +72,21 @@ try {
 }
 if (asked === undefined) console.log(USAGE);
 else if (asked.list) {
+  const seconds = latestResults()?.results.seconds ?? {};
   for (const { name, about, needsRoot } of BENCHMARKS) {
-    console.log(`${name.padEnd(12)}${about}${needsRoot ? ' (root)' : ''}`);
+    const took = seconds[name] === undefined ? '' : `; ${seconds[name]} s`;
+    console.log(`${name.padEnd(12)}${about}${needsRoot ? ' (root)' : ''}${took}`);
   }
 } else {
   // Before an hour is spent on what it is to be compared with.
   const base = asked.compare === undefined ? undefined : readResults(asked.compare);
-  const results = asked.from === undefined ? await measure(asked) : readResults(asked.from);
-  const file = asked.from ?? resultsFile(asked, results.date);
+  const results = asked.from.length === 0 ? await measure(asked) : taken(asked);
+  const file = asked.json ?? (asked.from.length === 1 ? asked.from[0] : resultsFile(asked, results.date));
   if (asked.report && file !== undefined) {
     const [folder, name] = [dirname(resolve(file)), basename(file, '.json')];
     const written = await writeReport(results, folder, name);
-    // The README shows what is in the repository.
-    if (folder === RESULTS) written.push(...(await updateReadme(results, name)));
+    // Documents show what is in the repository.
+    if (folder === RESULTS) written.push(...(await updateDocuments()));
     console.log(`written: ${written.join(', ')}`);
   }
   if (base !== undefined) {

@@ -10,7 +10,7 @@ export interface Options {
   readonly full: boolean;
   readonly rounds?: number;
   readonly json?: string;
-  readonly from?: string;
+  readonly from: readonly string[];
   readonly compare?: string;
   readonly failIfWorse: boolean;
   readonly report: boolean;
@@ -21,14 +21,15 @@ export const USAGE = `npm run bench -- [NAME]… [options]     all benchmarks, o
 
   --list             what there is
   --quick            small data, few rounds: does it work at all
-  --full             the largest data: takes hours
+  --full             the largest data: takes hours (curves, scale), and all rounds of peers that are slow
   --rounds N         in place of each benchmark's own number
   --json FILE        write a results file: the machine's facts, and each round of each figure
   --compare FILE     what changed since that results file beyond noise
   --fail-if-worse    with --compare: exit code 3 when something costs more
-  --report           write bench/results/DATE.json (or --json's file), beside it a report and plots, and the README's table
+  --report           write bench/results/DATE.json (or --json's file), beside it a report and plots; of bench/results, also
+                     the tables in README and docs
   --profile FOLDER   keep for each of our FUSE mounts counts and latencies by opcode, and its server's CPU profile
-  --from FILE        run nothing: take the figures of a results file`;
+  --from FILE        run nothing: take the figures of a results file; of several, when given again (--json FILE writes them as one)`;
 
 /** @returns undefined for --help @throws Error with a sentence for the user */
 export function parseOptions(args: readonly string[]): Options | undefined {
@@ -42,7 +43,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       full: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       json: { type: 'string' },
-      from: { type: 'string' },
+      from: { type: 'string', multiple: true, default: [] },
       compare: { type: 'string' },
       profile: { type: 'string' },
       'fail-if-worse': { type: 'boolean', default: false },
@@ -64,11 +65,11 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     list,
     quick,
     full,
+    from,
     report,
     failIfWorse: values['fail-if-worse'],
     ...(rounds === undefined ? {} : { rounds }),
     ...(json === undefined ? {} : { json }),
-    ...(from === undefined ? {} : { from }),
     ...(compare === undefined ? {} : { compare }),
     ...(profile === undefined ? {} : { profile }),
   };

@@ -7,8 +7,10 @@ import { turn } from '../harness/release.js';
 import { whileMounted, type Peer, type Stack } from '../peers/peer.js';
 import { mountPeers } from '../peers/peers.js';
 
-/** A peer for which one measurement takes longer is left out where there is more. */
-const PATIENCE = 15_000;
+/** A peer for which one round takes longer (milliseconds) is left out where there is more. */
+const PATIENCE = 10_000;
+/** After so long no more rounds are begun at a point. */
+const POINT = 30_000;
 
 /** One of the things that are measured on each mount. */
 export interface Measure {
@@ -40,17 +42,21 @@ export async function measureCurve(
     const { stack, measures } = make(value);
     const peers = mountPeers(bench, stack).filter(({ name }) => !out.has(name));
     const found = new Map<string, number[]>();
-    for (let round = 0; round < bench.rounds(3, 1); round++) {
+    const began = performance.now();
+    const left = (who: string, why: string): void => {
+      for (const { title } of measures) bench.note(title, `${axis} ${value.toLocaleString('en-US')}: ${who} ${why}`);
+      out.add(who);
+    };
+    for (let round = 0; round < bench.rounds(2, 1); round++) {
+      if (performance.now() - began > POINT && !bench.full) break;
       for (const peer of peers.filter(({ name }) => !out.has(name))) {
         await turn();
         const started = performance.now();
         const reason = measurePeer(peer, stack, mountpoint, measures, found);
         const took = performance.now() - started;
-        if (reason !== undefined) bench.say(`${axis} ${value}: ${peer.name} is left out from here on: ${reason}`);
-        else if (took > PATIENCE && !bench.full)
-          bench.say(`${axis}: ${peer.name} took ${(took / 1000).toFixed(0)} s at ${value}: no more of it`);
-        else continue;
-        out.add(peer.name);
+        if (reason !== undefined) left(peer.name, `fails, and is left out from here on: ${reason}`);
+        else if (took > PATIENCE && !bench.full && (peer.kind === 'peer' || peer.spare === true))
+          left(peer.name, 'takes long, and is left out from here on');
       }
     }
     for (const { title, unit } of measures) {
@@ -59,11 +65,11 @@ export async function measureCurve(
         if (rounds.length > 0) bench.add(title, { subject: name, kind, unit, values: rounds, at: { axis, value } });
       }
     }
-    bench.say(`${axis} ${value} done`);
+    bench.say(`${axis} ${value.toLocaleString('en-US')}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
   }
 }
 
-/** @returns why it cannot be measured */
+/** @returns why it cannot be measured @throws what one of ours throws */
 function measurePeer(
   peer: Peer,
   stack: Stack,
@@ -81,7 +87,8 @@ function measurePeer(
     });
     return undefined;
   } catch (error) {
+    if (peer.kind !== 'peer') throw error;
     // Some have limits of their own, and those are what a curve is to show.
-    return (error as Error).message.slice(0, 300);
+    return (error as Error).message.trim().slice(0, 300);
   }
 }

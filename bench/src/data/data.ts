@@ -5,6 +5,7 @@ import { openArea, type Area } from '../harness/area.js';
 import { LAYERFS, run } from '../harness/programs.js';
 import type { Stack } from '../peers/peer.js';
 import { testImage, unpackLowers } from './images.js';
+import { makeTags, type Tags } from './tags.js';
 
 /** Test images of which not every entry can be unpacked by tar. */
 const ODD: ReadonlySet<string> = new Set(['mini', 'debian']);
@@ -14,6 +15,7 @@ export class Data {
   readonly #stacks = new Map<string, Stack>();
   readonly #gigabytes: number;
   #area: Area | undefined;
+  #tags: Tags | undefined;
 
   /** @param gigabytes room for all of it */
   constructor(gigabytes: number) {
@@ -29,6 +31,12 @@ export class Data {
     return made;
   }
 
+  /** Many versions of one image. Root only. @throws NoUpgrades */
+  async tags(quick: boolean): Promise<Tags> {
+    this.#tags ??= await makeTags({ make: (name) => this.folder(name) }, quick ? 3 : 10, quick);
+    return this.#tags;
+  }
+
   /** A new empty folder that stays for the whole run. */
   folder(name: string): string {
     this.#area ??= openArea(this.#gigabytes);
@@ -39,6 +47,7 @@ export class Data {
     this.#area?.release();
     this.#area = undefined;
     this.#stacks.clear();
+    this.#tags = undefined;
   }
 }
 

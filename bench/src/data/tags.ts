@@ -25,8 +25,8 @@ interface Step {
   apply(root: string): void;
 }
 
-/** Makes `count` tags, or fewer where there are not as many steps. @throws NoUpgrades */
-export async function makeTags(area: Area, count: number, quick: boolean): Promise<Tags> {
+/** Makes `count` tags in new folders, or fewer where there are not as many steps. @throws NoUpgrades */
+export async function makeTags(area: Pick<Area, 'make'>, count: number, quick: boolean): Promise<Tags> {
   const [base] = layerBlobs(testImage(quick ? 'mini' : 'debian', 'oci-plain'));
   const root = area.make('root');
   run('tar', '-x', '-p', '--numeric-owner', '--xattrs', '-C', root, '-f', base);
@@ -36,7 +36,7 @@ export async function makeTags(area: Area, count: number, quick: boolean): Promi
   const app = area.make('app');
   makeApplication(app);
   contents.add(app);
-  const tar = join(area.folder, 'layer.tar');
+  const tar = join(area.make('tar'), 'layer.tar');
   const pack = (folder: string): void =>
     void run('tar', '-c', '--numeric-owner', '--xattrs', '--sort=name', '-C', folder, '-f', tar, '.');
   pack(app);

@@ -2,6 +2,7 @@
 import { Data } from '../data/data.js';
 import { openArea, type Area } from './area.js';
 import type { Figure, Kind, Place } from './figure.js';
+import type { Note } from './note.js';
 import { has, missing } from './programs.js';
 import { turn } from './release.js';
 
@@ -19,8 +20,26 @@ export interface Benchmark {
 export interface Subject {
   readonly name: string;
   readonly kind: Kind;
+  /** Gets fewer rounds when they take long, as peers do. */
+  readonly spare?: boolean;
   /** One round: milliseconds, or whatever the unit is. */
   readonly run: () => Promise<number> | number;
+}
+
+/** Milliseconds, its preparations included, after which a peer gets no more rounds of one thing that is done. */
+const PATIENCE = 20_000;
+
+/** What does several things in each round, one after the other. */
+export interface Series extends Omit<Subject, 'run'> {
+  /** One round: calls `keep` once for each title, in order. */
+  readonly run: (keep: (value: number) => void) => Promise<void> | void;
+}
+
+/** How a comparison is run. */
+export interface Rounds {
+  readonly rounds: number;
+  readonly unit?: string;
+  readonly at?: Place;
 }
 
 /** What was asked for on the command line. */
@@ -40,6 +59,7 @@ export class Bench {
   readonly #name: string;
   readonly #settings: Settings;
   readonly figures: Figure[] = [];
+  readonly notes: Note[] = [];
   /** Prepared once for all benchmarks of the run. */
   readonly data: Data;
 
@@ -84,33 +104,70 @@ export class Bench {
     return openArea(gigabytes);
   }
 
-  /** Runs all subjects `rounds` times, in turn, and keeps the figures. A peer that fails is left out. @throws what one of ours throws */
-  async compare(
-    title: string,
-    subjects: readonly Subject[],
-    options: { readonly rounds: number; readonly unit?: string; readonly at?: Place },
-  ): Promise<void> {
-    const values = subjects.map((): number[] => []);
-    const unable = new Set<Subject>();
+  /** Says something that belongs to a table, and keeps it beside the figures: who is missing in it, and why. */
+  note(title: string, text: string): void {
+    this.say(`${title}: ${text}`);
+    this.notes.push({ benchmark: this.#name, title, text });
+  }
+
+  /**
+   * Runs all subjects `rounds` times, in turn, and keeps the figures. A peer that fails is left out; one that takes long gets
+   * no more rounds.
+   * @throws what one of ours throws
+   */
+  async compare(title: string, subjects: readonly Subject[], options: Rounds): Promise<void> {
+    const series = subjects.map(({ run, ...who }) => ({
+      ...who,
+      run: async (keep: (value: number) => void): Promise<void> => keep(await run()),
+    }));
+    await this.compareSeries([title], series, options);
+  }
+
+  /** The same of several things that are done one after the other in each round: what is mounted once is used for all of them. */
+  async compareSeries(titles: readonly string[], subjects: readonly Series[], options: Rounds): Promise<void> {
+    const started = performance.now();
+    const taken = subjects.map((subject) => ({
+      subject,
+      values: titles.map((): number[] => []),
+      spent: 0,
+      ended: false,
+    }));
     for (let round = 0; round < options.rounds; round++) {
-      for (const [i, subject] of subjects.entries()) {
+      for (const each of taken.filter(({ ended }) => !ended)) {
+        const { subject, values } = each;
         await turn();
-        if (unable.has(subject)) continue;
+        const before = performance.now();
+        let step = 0;
         try {
-          values[i].push(await subject.run());
+          await subject.run((value) => values[step++].push(value));
         } catch (error) {
           // What others cannot do is told, and does not keep us from measuring the rest.
           if (subject.kind !== 'peer') throw error;
-          this.say(`${title}: without ${subject.name}, which failed: ${(error as Error).message}`);
-          unable.add(subject);
+          for (const title of titles.slice(step)) {
+            this.note(title, `without ${subject.name}, which failed: ${firstLine(error as Error)}`);
+          }
+          for (const gone of each.values.slice(step)) gone.length = 0;
+          each.ended = true;
         }
+        each.spent += performance.now() - before;
+        const spare = subject.kind === 'peer' || subject.spare === true;
+        if (!spare || this.full || each.ended || each.spent < PATIENCE * titles.length || round + 1 >= options.rounds) {
+          continue;
+        }
+        const what = `${subject.name} takes long: ${round + 1} of ${options.rounds} rounds`;
+        for (const title of titles) this.note(title, what);
+        each.ended = true;
       }
     }
-    for (const [i, subject] of subjects.entries()) {
-      if (unable.has(subject)) continue;
-      const { name, kind } = subject;
-      this.add(title, { subject: name, kind, unit: options.unit ?? 'ms', values: values[i], at: options.at });
+    for (const [step, title] of titles.entries()) {
+      for (const { subject, values } of taken.filter((each) => each.values[step].length > 0)) {
+        const { name, kind } = subject;
+        this.add(title, { subject: name, kind, unit: options.unit ?? 'ms', values: values[step], at: options.at });
+      }
     }
+    const seconds = (millis: number): string => (millis / 1000).toFixed(0);
+    const each = taken.map(({ subject, spent }) => `${subject.name} ${seconds(spent)}`).join(', ');
+    this.say(`${titles.join('; ')}: ${seconds(performance.now() - started)} s (${each})`);
   }
 
   /** Keeps a figure that was measured otherwise. */
@@ -126,6 +183,12 @@ export class Bench {
   once(title: string, subject: string, kind: Kind, unit: string, value: number): void {
     this.add(title, { subject, kind, unit, values: [value] });
   }
+}
+
+/** Without the folder that a run made for itself. */
+function firstLine({ message }: Error): string {
+  const line = message.trim().split('\n', 1)[0];
+  return line.replaceAll(/\/[^\s:]*\/layerfs-bench-[^\s:]*\//g, '').slice(0, 200);
 }
 
 const reported = new Set<string>();

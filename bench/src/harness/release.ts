@@ -32,8 +32,9 @@ function prepare(): void {
     }
   });
   // Programs that are waited for get a terminal's interrupt, too, and end.
-  process.once('SIGINT', () => process.exit(130));
-  process.once('SIGTERM', () => process.exit(143));
+  // A second one (npm hands on what the terminal has sent to all) must not end what is being undone.
+  process.on('SIGINT', () => process.exit(130));
+  process.on('SIGTERM', () => process.exit(143));
 }
 
 /** Lets an interrupt that came while a program was waited for take effect. */

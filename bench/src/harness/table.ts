@@ -1,36 +1,44 @@
 /** Figures as rows: of a comparison, or of a curve. */
 import { best, costRatio, digits, median, type Figure } from './figure.js';
+import type { Note } from './note.js';
 
 /** A table: its first row is the head. */
 export interface Table {
   readonly title: string;
   readonly rows: readonly (readonly string[])[];
+  /** What stands below it. */
+  readonly notes: readonly string[];
 }
 
 /** One table for each thing that was done, in the order in which it was done. */
-export function tables(figures: readonly Figure[]): Table[] {
+export function tables(figures: readonly Figure[], notes: readonly Note[] = []): Table[] {
   const titles = [...new Set(figures.map(({ title }) => title))];
   return titles.map((title) => {
     const own = figures.filter((figure) => figure.title === title);
-    const [{ at, unit }] = own;
+    const [{ at, unit, benchmark }] = own;
+    const below = notes.filter((note) => note.benchmark === benchmark && note.title === title).map(({ text }) => text);
     return at === undefined
-      ? { title, rows: comparison(own) }
-      : { title: `${title} (${unit})`, rows: curve(own, at.axis) };
+      ? { title, rows: comparison(own), notes: below }
+      : { title: `${title} (${unit})`, rows: curve(own, at.axis), notes: below };
   });
 }
 
 /** Medians, spreads, and how many times as much each costs as the best peer and as the limit. */
-function comparison(figures: readonly Figure[]): string[][] {
+export function comparison(figures: readonly Figure[]): string[][] {
   const peer = best(figures.filter(({ kind }) => kind === 'peer'));
   const limit = best(figures.filter(({ kind }) => kind === 'limit'));
   const ratio = (value: number, base: number | undefined, unit: string): string =>
     base === undefined ? '' : costRatio(value, base, unit).toFixed(2);
+  // Said where it differs.
+  const most = Math.max(...figures.map(({ values }) => values.length));
+  const fewer = figures.some(({ values }) => values.length < most);
   const rows = figures.map(({ subject, values, unit }) => {
     const middle = median(values);
     const spread = values.length === 1 ? '' : `${digits(Math.min(...values))}–${digits(Math.max(...values))}`;
-    return [subject, digits(middle), unit, spread, ratio(middle, peer, unit), ratio(middle, limit, unit)];
+    const rounds = fewer ? String(values.length) : '';
+    return [subject, digits(middle), unit, spread, rounds, ratio(middle, peer, unit), ratio(middle, limit, unit)];
   });
-  const all = [['', 'median', 'unit', 'min–max', '× best peer', '× limit'], ...rows];
+  const all = [['', 'median', 'unit', 'min–max', 'rounds', '× best peer', '× limit'], ...rows];
   const used = all[0].map((_, i) => i === 0 || rows.some((row) => row[i] !== ''));
   return all.map((row) => row.filter((_, i) => used[i]));
 }
@@ -51,7 +59,7 @@ function curve(figures: readonly Figure[], axis: string): string[][] {
 }
 
 /** For a terminal. */
-export function asText({ title, rows }: Table): string {
+export function asText({ title, rows, notes }: Table): string {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   const lines = rows.map((row) =>
     row
@@ -59,5 +67,5 @@ export function asText({ title, rows }: Table): string {
       .join('  ')
       .trimEnd(),
   );
-  return [title, ...lines].join('\n');
+  return [title, ...lines, ...notes.map((note) => `(${note})`)].join('\n');
 }

@@ -52,5 +52,5 @@ export const layerfsKernel = ours('layerfs kernel', ['--mount-mode', 'kernel']);
 /** By FUSE through libfuse; undefined where this layerfs has no such transport. */
 export function fuseNative(): Peer | undefined {
   if (!run(LAYERFS, 'mount', '--help').includes('--transport')) return undefined;
-  return ours('layerfs fuse-native', ['--transport', 'fuse-native']);
+  return { ...ours('layerfs fuse-native', ['--transport', 'fuse-native']), spare: true };
 }

@@ -1,5 +1,4 @@
 /** Ways to bring up the same merged root. */
-import type { Bench, Subject } from '../harness/bench.js';
 import type { Kind } from '../harness/figure.js';
 import { onRelease } from '../harness/release.js';
 
@@ -18,6 +17,8 @@ export interface Stack {
 export interface Peer {
   readonly name: string;
   readonly kind: Kind;
+  /** Gets fewer rounds when they take long, as peers do. */
+  readonly spare?: boolean;
   /** Mounts, read-only; returns the serving process, where there is one. */
   mount(stack: Stack, mountpoint: string): number | undefined;
   /**
@@ -43,31 +44,4 @@ export function whileMounted<T>(
   } finally {
     release();
   }
-}
-
-/** A subject for each peer: each round on a mount of its own, made for it. */
-export function onMounts(
-  peers: readonly Peer[],
-  stack: Stack,
-  mountpoint: string,
-  action: (pid: number | undefined) => number,
-): Subject[] {
-  return peers.map((peer) => ({
-    name: peer.name,
-    kind: peer.kind,
-    run: () => whileMounted(peer, stack, mountpoint, action),
-  }));
-}
-
-/** Compares peers by what an action takes on a mount of its own. */
-export function comparePeers(
-  bench: Bench,
-  title: string,
-  peers: readonly Peer[],
-  stack: Stack,
-  mountpoint: string,
-  action: () => number,
-  rounds: number,
-): Promise<void> {
-  return bench.compare(title, onMounts(peers, stack, mountpoint, action), { rounds });
 }

@@ -1,19 +1,11 @@
 /** The report of a run: Markdown with a table for all that was done, and plots beside it. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { TOP, run } from '../harness/programs.js';
-import { digits, median, type Figure } from '../harness/figure.js';
+import type { Figure } from '../harness/figure.js';
 import { tables, type Table } from '../harness/table.js';
 import { notIdle } from './machine.js';
 import { plotCurve, plotRatios } from './plots.js';
 import type { Results } from './results.js';
-
-/** Where results files, reports and plots of this repository are. */
-export const RESULTS = join(TOP, 'bench/results');
-const README = join(TOP, 'README.md');
-const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->'];
-/** What the README shows: whole workloads on a mount. */
-const IN_README: ReadonlySet<string> = new Set(['use', 'read', 'write', 'files']);
 
 /**
  * Writes `NAME.md` and the plots `NAME-….svg` into a folder.
@@ -53,7 +45,7 @@ async function drawPlots(figures: readonly Figure[], name: string): Promise<Map<
 }
 
 /** Those with somebody else beside us, by title. */
-function comparisons(figures: readonly Figure[]): Map<string, Figure[]> {
+export function comparisons(figures: readonly Figure[]): Map<string, Figure[]> {
   const found = new Map<string, Figure[]>();
   for (const figure of figures.filter(({ at }) => at === undefined)) {
     found.set(figure.title, [...(found.get(figure.title) ?? []), figure]);
@@ -69,6 +61,7 @@ function reportText(results: Results, name: string, plots: ReadonlyMap<string, s
     `\`${results.command}\``,
     '',
     ...machineLines(results),
+    ...partLines(results),
     '',
   ];
   lines.push(
@@ -79,7 +72,10 @@ function reportText(results: Results, name: string, plots: ReadonlyMap<string, s
   for (const benchmark of benchmarksOf(results.figures)) {
     lines.push(`## ${benchmark}`, '');
     const own = results.figures.filter((figure) => figure.benchmark === benchmark);
-    for (const table of tables(own)) lines.push(`### ${table.title}`, '', ...markdown(table), '');
+    for (const table of tables(own, results.notes)) {
+      lines.push(`### ${table.title}`, '', ...markdown(table), '');
+      if (table.notes.length > 0) lines.push(...table.notes.map((note) => `- ${note}`), '');
+    }
     const prefix = `${name}-${benchmark}`;
     const files = [...plots.keys()].filter((file) => file === `${prefix}.svg` || file.startsWith(`${prefix}-`));
     for (const file of files) lines.push(`![${basename(file, '.svg')}](${file})`, '');
@@ -87,7 +83,17 @@ function reportText(results: Results, name: string, plots: ReadonlyMap<string, s
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
-function machineLines({ machine, quick }: Results): string[] {
+/** What each run of a merged file gave. */
+function partLines({ parts = [] }: Results): string[] {
+  return parts.map(({ date, command, machine, benchmarks }) => {
+    const warning = notIdle(machine);
+    const idle = warning === undefined ? '' : ` **(${warning})**`;
+    return `- ${benchmarks.join(', ')}: \`${command}\`, ${date.slice(0, 16).replace('T', ' ')}, layerfs at ${machine.commit}${idle}`;
+  });
+}
+
+/** What it was measured on. */
+export function machineLines({ machine, quick }: Results): string[] {
   const { cpu, cores, memory, kernel, disk, node, commit, peers, load, busy } = machine;
   const versions = Object.entries(peers).map(([program, version]) => `${program} ${version}`);
   const warning = notIdle(machine);
@@ -100,52 +106,10 @@ function machineLines({ machine, quick }: Results): string[] {
   ];
 }
 
-function markdown({ rows }: Table): string[] {
+/** A table; its first column is text, the others are numbers. */
+export function markdown({ rows }: Table): string[] {
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   const [head, ...body] = rows;
   return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '--:'))), ...body.map(line)];
-}
-
-/** Puts the latest table and one plot into the README. @throws Error when the README has no place for them */
-export async function updateReadme(results: Results, name: string): Promise<string[]> {
-  const figures = results.figures.filter(({ benchmark }) => IN_README.has(benchmark));
-  const shown = comparisons(figures);
-  const plot = join(RESULTS, `${name}-readme.svg`);
-  writeFileSync(plot, await plotRatios('layerfs and its peers', shown));
-  const text = [
-    `\`${results.command}\`, ${results.date.slice(0, 10)}: medians, in milliseconds unless a row says otherwise.`,
-    '',
-    ...machineLines(results),
-    '',
-    ...markdown({ title: '', rows: overview([...shown.values()]) }),
-    '',
-    `![How many times as much as a plain folder each takes](bench/results/${name}-readme.svg)`,
-    '',
-    `All tables and plots: [bench/results/${name}.md](bench/results/${name}.md).`,
-  ].join('\n');
-  const readme = readFileSync(README, 'utf8');
-  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`${README} has no place for figures: ${BEGIN} and ${END}`);
-  writeFileSync(README, `${readme.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${readme.slice(end)}`);
-  // As all Markdown here is formatted.
-  run(join(TOP, 'node_modules/.bin/prettier'), '--write', README);
-  return [README, plot];
-}
-
-/** A row for each comparison, a column for each subject. */
-function overview(shown: readonly (readonly Figure[])[]): string[][] {
-  const order = (['ours', 'peer', 'limit'] as const).flatMap((wanted) =>
-    shown.flatMap((figures) => figures.filter(({ kind }) => kind === wanted)),
-  );
-  const subjects = [...new Set(order.map(({ subject }) => subject))];
-  const rows = shown.map((figures) => {
-    const [{ title, unit }] = figures;
-    const cells = subjects.map((subject) => {
-      const found = figures.find((figure) => figure.subject === subject);
-      return found === undefined ? '' : digits(median(found.values));
-    });
-    return [unit === 'ms' ? title : `${title}, ${unit}`, ...cells];
-  });
-  return [['', ...subjects], ...rows];
 }

@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import { makeTags, type Tags } from '../data/tags.js';
+import type { Tags } from '../data/tags.js';
 import { NoUpgrades } from '../data/upgrades.js';
 import type { Area } from '../harness/area.js';
 import { inArea, type Bench, type Benchmark } from '../harness/bench.js';
@@ -25,7 +25,7 @@ export const disk: Benchmark = {
   run: (bench) =>
     inArea(bench, bench.quick ? 4 : 16, async (area) => {
       try {
-        await measure(bench, area, await makeTags(area, bench.quick ? 3 : 10, bench.quick));
+        await measure(bench, area, await bench.data.tags(bench.quick));
       } catch (error) {
         if (!(error instanceof NoUpgrades)) throw error;
         bench.say(`left out: ${error.message}`);
@@ -48,6 +48,7 @@ async function measure(bench: Bench, area: Area, tags: Tags): Promise<void> {
     if (use.all !== undefined) keep(together, use.name, 'peer', use.all);
   }
   keep(without, 'each distinct content once, in whole blocks', 'limit', tags.unique.blocks);
+  keep(without, 'each distinct content once, bytes', 'limit', tags.unique.bytes);
 }
 
 /** Bytes of the blocks that a folder takes. */

@@ -50,7 +50,7 @@ export const scale: Benchmark = {
           dropCaches();
           return openOne(store);
         };
-        await bench.compare('openStore in a new process, cold', each(cold), { rounds: Math.min(rounds, 3) });
+        await bench.compare('openStore in a new process, cold', each(cold), { rounds: bench.rounds(3) });
       }
       const command = (words: string): Subject[] =>
         each(({ root }) => time(`${LAYERFS} --root ${root} ${words} > /dev/null`));

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerBlobs, testImage } from '../data/images.js';
 import { makeStack } from '../data/data.js';
@@ -7,9 +7,12 @@ import { inArea, type Bench, type Benchmark } from '../harness/bench.js';
 import { LAYERFS, run, time } from '../harness/programs.js';
 import { whileMounted, type Peer, type Stack } from '../peers/peer.js';
 import { mountPeers } from '../peers/peers.js';
-import { npmInstall, works, type Work } from './works.js';
+import { GIT, LOWER_WORKS, newWorks, npmInstall, type Work } from './works.js';
 
-const LARGE = 1 << 30;
+const LARGE = 512 << 20;
+/** Who takes minutes: for everything, and for the largest works. */
+const SLOW = ['layerfs fuse-native'];
+const SLOWER = [...SLOW, 'unionfs-fuse'];
 
 /** Changes: every kind of work on a writable root, against the peers over the same lowers and a plain copy. */
 export const writing: Benchmark = {
@@ -26,14 +29,37 @@ export const writing: Benchmark = {
       const rounds = bench.rounds(3, 1);
       const tar = join(area.folder, 'base.tar');
       run('sh', '-c', `gzip -dc '${base}' > ${tar}`);
-      for (const work of works(bench, tar)) await measure(bench, area, work, stack, rounds);
-      const bytes = bench.quick ? LARGE / 16 : LARGE;
+      const peers = mountPeers(bench, stack);
+      const fresh = newWorks(bench, tar);
+      const some = leaveOut(bench, fresh, peers, SLOW);
+      await measure(bench, area, fresh, stack, some, rounds);
+      for (const work of LOWER_WORKS) {
+        await measure(bench, area, [work], stack, leaveOut(bench, [work], peers, SLOW), rounds);
+      }
+      // They take long enough to say something in fewer rounds.
+      const few = bench.rounds(2, 1);
+      const fewer = (work: Work): Peer[] => leaveOut(bench, [work], peers, SLOWER);
+      if (bench.has('git')) await measure(bench, area, [GIT], stack, fewer(GIT), few);
+      const bytes = bench.quick ? LARGE / 8 : LARGE;
       const append = { name: `append to a lower file of ${bytes >> 20} MiB`, command: 'echo more >> large' };
-      await measure(bench, area, append, largeStack(area, bytes), rounds);
+      await measure(bench, area, [append], largeStack(area, bytes), fewer(append), rounds);
       if (bench.quick) bench.say('npm install is left out of quick runs');
-      else if (bench.has('npm')) await measure(bench, area, npmInstall(area), stack, Math.min(rounds, 2));
+      else if (bench.has('npm')) {
+        const install = npmInstall(area);
+        await measure(bench, area, [install], stack, fewer(install), few);
+      }
     }),
 };
+
+/** Peers but those that take minutes, which is noted. With `--full` all. */
+function leaveOut(bench: Bench, works: readonly Work[], peers: readonly Peer[], slow: readonly string[]): Peer[] {
+  if (bench.full) return [...peers];
+  const out = peers.filter(({ name }) => slow.includes(name));
+  for (const { name } of works) {
+    if (out.length > 0) bench.note(name, `without ${out.map((peer) => peer.name).join(' and ')}: too slow`);
+  }
+  return peers.filter((peer) => !out.includes(peer));
+}
 
 function largeStack(area: Area, bytes: number): Stack {
   const folder = area.make('large');
@@ -44,32 +70,43 @@ function largeStack(area: Area, bytes: number): Stack {
   return { store, image: 'bench', lowers: [lower], plain: lower };
 }
 
-async function measure(bench: Bench, area: Area, work: Work, stack: Stack, rounds: number): Promise<void> {
+/** Each round on a new mount of each peer: all works on it, one after the other. */
+async function measure(
+  bench: Bench,
+  area: Area,
+  works: readonly Work[],
+  stack: Stack,
+  peers: readonly Peer[],
+  rounds: number,
+): Promise<void> {
   const mountpoint = join(area.folder, 'mnt');
   mkdirSync(mountpoint, { recursive: true });
   const [script, before] = [join(area.folder, 'work.sh'), join(area.folder, 'before.sh')];
-  writeFileSync(script, `cd ${mountpoint} && ${work.command}\n`);
-  writeFileSync(before, `cd ${mountpoint} && ${work.before ?? 'true'}\n`);
-  const subject = (peer: Peer) => (): number => {
-    const scratch = area.make('upper');
-    const took = whileMounted(
-      peer,
-      stack,
-      mountpoint,
-      () => {
-        run('sh', before);
-        run('sync');
-        return time(`sh ${script}`);
-      },
-      scratch,
-    );
-    rmSync(scratch, { recursive: true, force: true });
-    return took;
-  };
-  const subjects = mountPeers(bench, stack).map((peer) => ({
+  const subjects = peers.map((peer) => ({
     name: peer.name,
     kind: peer.kind,
-    run: subject(peer),
+    spare: peer.spare ?? false,
+    run: (keep: (value: number) => void): void =>
+      // What was changed stays until the end: ext4 is slow to create files for some seconds after many were removed.
+      whileMounted(
+        peer,
+        stack,
+        mountpoint,
+        () => {
+          for (const work of works) {
+            writeFileSync(script, `cd ${mountpoint} && ${work.command}\n`);
+            writeFileSync(before, `cd ${mountpoint} && ${work.before ?? 'true'}\n`);
+            run('sh', before);
+            run('sync');
+            keep(time(`sh ${script}`));
+          }
+        },
+        area.make('upper'),
+      ),
   }));
-  await bench.compare(work.name, subjects, { rounds });
+  await bench.compareSeries(
+    works.map(({ name }) => name),
+    subjects,
+    { rounds },
+  );
 }
