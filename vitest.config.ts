@@ -1,5 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+// Tests start the commands, which are bundled from what was built.
+import './scripts/bundle.mjs';
 
 export default defineConfig({
   test: {

@@ -52,3 +52,4 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
 }
 // tsc -b looks itself for what changed; it takes half a second when nothing did.
 run('building', process.execPath, [join(top, 'node_modules/typescript/bin/tsc'), '-b']);
+run('bundling', process.execPath, [join(top, 'scripts/bundle.mjs')]);

@@ -1,5 +1,6 @@
 /** What `npm pack` makes: complete, without what only this workspace needs, and working in an empty project. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
 import { run } from '../images/oci.js';
@@ -7,6 +8,9 @@ import { tarOf } from '../images/tar.js';
 import { need } from '../support/needs.js';
 import { scratchFolder } from '../support/scratch.js';
 import { entryPoints, hasAbove, installProject, packAll, registryMissing, TOP, type Packed } from './project.js';
+
+/** What a line of a bundle imports: a name without the prefix `node:`. */
+const IMPORTED = /(?:^import .*?|^export .* from |\bimport\(|\brequire\(|^import )["'](?:node:)?([^"']+)["']/gm;
 
 const folder = scratchFolder('layerfs-packed-');
 const project = join(folder, 'project');
@@ -19,7 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('a tarball', () => {
   test('has what runs and what types it, a licence and a README, and nothing else', () => {
     const allowed =
-      /^(dist\/.*(\.js|\.d\.ts)|bin\/[\w-]+\.js|proto\/\w+\.proto|package\.json|LICENSE|README\.md|man\/[\w-]+\.\d|completions\/[\w.-]+)$/;
+      /^(dist\/.*(\.js|\.d\.ts)|bin\/[\w-]+\.js|bundle\/([\w-]+\.js|LICENSES)|(bundle\/)?proto\/\w+\.proto|package\.json|LICENSE|README\.md|man\/[\w-]+\.\d|completions\/[\w.-]+)$/;
     for (const { manifest, files } of packed) {
       expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'package.json']));
       expect(files.filter((file) => !allowed.test(file) || /\.test(-support)?\./.test(file))).toEqual([]);
@@ -37,6 +41,17 @@ describe('a tarball', () => {
         if (versions.has(name)) expect(version).toBe(versions.get(name));
       }
     }
+  });
+
+  test('has a bundle of commands that needs no package but those it names', () => {
+    const cli = packed.find(({ manifest }) => manifest.name === '@layerfs/cli') as Packed;
+    const named = Object.keys({ ...cli.manifest.dependencies, ...cli.manifest.optionalDependencies });
+    const files = cli.files.filter((file) => file.startsWith('bundle/') && file.endsWith('.js'));
+    const needed = files.flatMap((file) =>
+      [...readFileSync(join(TOP, 'packages/cli', file), 'utf8').matchAll(IMPORTED)].map(([, name]) => name),
+    );
+    const others = new Set(needed.filter((name) => !name.startsWith('.') && !builtinModules.includes(name)));
+    expect([...others].toSorted((a, b) => (a < b ? -1 : 1))).toEqual(named.toSorted((a, b) => (a < b ? -1 : 1)));
   });
 
   test("has this workspace's licence", () => {

@@ -6,7 +6,7 @@ if (major < 20 || (major === 20 && minor < 12)) {
   process.exit(1);
 }
 try {
-  await import('../dist/main.js');
+  await import('../bundle/layerfs.js');
 } catch (error) {
   if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
   console.error(`layerfs: is not built, or not installed completely (npm run setup does both): ${error.message}`);

@@ -24,7 +24,7 @@ export interface FoldersMount {
  */
 export async function mountFolders(plan: FoldersPlan): Promise<FoldersMount> {
   const labels = [plan.fsname, plan.mountpoint];
-  const { ready, child } = await spawnServerProcess('main-folders.js', labels, plan);
+  const { ready, child } = await spawnServerProcess(new URL('server/main-folders.js', import.meta.url), labels, plan);
   const exited = child.exitCode === null ? once(child, 'exit') : Promise.resolve([]);
   return { ...(ready as Omit<FoldersMount, 'finished'>), finished: exited.then(() => undefined) };
 }

@@ -7,7 +7,7 @@ import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { planMount, type MountOptions, type MountSource } from './prepare.js';
 import type { MountInfo } from './registry/registry.js';
 import type { ServePlan, ServeReport } from './server/plan.js';
-import { spawnPlan, spawnServerProcess } from './server/spawn.js';
+import { SERVER, spawnPlan, spawnServerProcess } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
 import { unmount, type UnmountOptions } from './unmount.js';
 
@@ -87,7 +87,7 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
 async function startChild(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
   signal?.throwIfAborted();
   const { ref, mountpoint } = plan.info;
-  const { ready, child } = await spawnServerProcess('main.js', [ref, mountpoint], plan);
+  const { ready, child } = await spawnServerProcess(SERVER, [ref, mountpoint], plan);
   const atExit = (): void => stopAtExit(mountpoint);
   process.on('exit', atExit);
   const finished = (async () => {

@@ -65,13 +65,16 @@ export async function offerLayers(diffIDs: readonly DiffID[], options: OfferOpti
 
 type Answer = (error: ServiceError | null) => void;
 
+/** Where containerd's service definitions lie. */
+const PROTO = new URL('../../proto/', import.meta.url);
+
 /** Calls methods of one of containerd's services. */
 class Caller {
   readonly #client: Client;
   readonly #address: string;
 
   constructor(file: string, service: string, address: string) {
-    const path = fileURLToPath(new URL(`../../proto/${file}.proto`, import.meta.url));
+    const path = fileURLToPath(new URL(`${file}.proto`, PROTO));
     let found: unknown = loadPackageDefinition(loadSync(path, { keepCase: true, longs: String, defaults: true }));
     for (const name of ['containerd', 'services', file, 'v1', service])
       found = (found as Record<string, unknown>)[name];

@@ -17,6 +17,9 @@ const NODE_FLAGS = [
   '--no-warnings',
 ];
 
+/** The program of a server of one image. */
+export const SERVER = new URL('main.js', import.meta.url);
+
 /**
  * Starts a background server for a plan and waits until its mount answers.
  * @returns its registry entry
@@ -24,24 +27,24 @@ const NODE_FLAGS = [
  */
 export async function spawnPlan(plan: ServePlan, signal?: AbortSignal): Promise<MountInfo> {
   const { ref, mountpoint } = plan.info;
-  const { ready } = await spawnServerProcess('main.js', [ref, mountpoint], plan, signal);
+  const { ready } = await spawnServerProcess(SERVER, [ref, mountpoint], plan, signal);
   return ready as MountInfo;
 }
 
 /**
  * Starts a server process and waits for its report.
+ * @param program its file
  * @param labels only for those who look at `ps`
  * @throws LayerfsError with the server's own reason
  */
 export async function spawnServerProcess(
-  main: string,
+  program: URL,
   labels: readonly string[],
   plan: unknown,
   signal?: AbortSignal,
 ): Promise<{ readonly ready: unknown; readonly child: ChildProcess }> {
-  const file = fileURLToPath(new URL(main, import.meta.url));
   const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...environment } = process.env;
-  const child = spawn(process.execPath, [...NODE_FLAGS, file, ...labels], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, fileURLToPath(program), ...labels], {
     cwd: '/',
     detached: true,
     env: { ...environment, UV_THREADPOOL_SIZE: '2' },
