@@ -27,7 +27,9 @@ const NPM = ['--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=erro
 
 /** Runs npm in a folder and gives its standard output. */
 export async function npm(cwd: string, ...args: string[]): Promise<string> {
-  const { stdout } = await run('npm', [...args, ...NPM], { cwd, maxBuffer: 2 ** 26 });
+  const { LAYERFS_TEST_CA_CERTS: certificates } = process.env;
+  const env = certificates === undefined ? process.env : { ...process.env, NODE_EXTRA_CA_CERTS: certificates };
+  const { stdout } = await run('npm', [...args, ...NPM], { cwd, env, maxBuffer: 2 ** 26 });
   return stdout;
 }
 
