@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { BENCHMARKS } from './benchmarks.js';
 import { profileInto } from './peers/layerfs.js';
@@ -33,8 +33,10 @@ async function measure(asked: Options): Promise<Results> {
   const words = process.argv.slice(2).filter((word, i, all) => word !== '--json' && all[i - 1] !== '--json');
   const command = ['npm run bench', ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
   const file = resultsFile(asked, date);
+  // What was measured on the same day by other runs stays in that day's file.
+  const earlier = asked.json === undefined && file !== undefined && existsSync(file) ? [readResults(file)] : [];
   const results = ({ figures, notes, seconds }: Outcome): Results =>
-    makeResults({ date, command, quick, machine, figures, notes, seconds });
+    mergeResults([...earlier, makeResults({ date, command, quick, machine, figures, notes, seconds })]);
   const profiles = asked.profile === undefined ? undefined : resolve(asked.profile);
   if (profiles !== undefined) {
     mkdirSync(profiles, { recursive: true });

@@ -27,7 +27,7 @@ export const USAGE = `npm run bench -- [NAME]… [options]     all benchmarks, o
   --compare FILE     what changed since that results file beyond noise
   --fail-if-worse    with --compare: exit code 3 when something costs more
   --report           write bench/results/DATE.json (or --json's file), beside it a report and plots; of bench/results, also
-                     the tables in README and docs
+                     the tables in README and docs. What other runs of that day have measured stays
   --profile FOLDER   keep for each of our FUSE mounts counts and latencies by opcode, and its server's CPU profile
   --from FILE        run nothing: take the figures of a results file; of several, when given again (--json FILE writes them as one)`;
 
@@ -60,6 +60,9 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     throw new Error(`--rounds wants a number, not ${values.rounds}`);
   }
   const { list, quick, full, json, from, compare, report, profile } = values;
+  if (report && quick && json === undefined && from.length === 0) {
+    throw new Error('--report of a quick run wants --json FILE: bench/results is for whole runs');
+  }
   return {
     names: positionals,
     list,

@@ -3,9 +3,9 @@ import { Data } from '../data/data.js';
 import { Bench, type Subject } from './bench.js';
 import { asText, tables } from './table.js';
 
-function newBench(full = false): Bench {
+function newBench(full = false, rounds?: number): Bench {
   vi.spyOn(console, 'log').mockImplementation(() => undefined);
-  return new Bench('work', { quick: false, full }, new Data(1));
+  return new Bench('work', { quick: false, full, ...(rounds === undefined ? {} : { rounds }) }, new Data(1));
 }
 
 /** Its rounds count up from 1. */
@@ -56,11 +56,15 @@ describe('a comparison', () => {
 
   it('gives a peer that takes long no more rounds, and ours all of them', async () => {
     const slow = (name: string, kind: Subject['kind']): Subject => counting(name, kind, () => wait(30));
-    const bench = newBench();
+    const bench = newBench(false, 3);
     await bench.compare('walk', [slow('ours', 'ours'), slow('peer', 'peer')], { rounds: 3 });
     expect(bench.figures.map(({ values }) => values.length)).toEqual([3, 1]);
     expect(bench.notes.map(({ text }) => text)).toEqual(['peer takes long: 1 of 3 rounds']);
     expect(tables(bench.figures)[0].rows[0]).toContain('rounds');
+    const steady = newBench();
+    await steady.compare('walk', [slow('ours', 'ours')], { rounds: 5 });
+    expect(steady.figures.map(({ values }) => values.length)).toEqual([2]);
+    expect(steady.notes.map(({ text }) => text)).toEqual(['2 of 5 rounds, as they take long']);
     const full = newBench(true);
     await full.compare('walk', [slow('ours', 'ours'), slow('peer', 'peer')], { rounds: 3 });
     expect(full.figures.map(({ values }) => values.length)).toEqual([3, 3]);

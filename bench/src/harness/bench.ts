@@ -28,6 +28,8 @@ export interface Subject {
 
 /** Milliseconds, its preparations included, after which a peer gets no more rounds of one thing that is done. */
 const PATIENCE = 20_000;
+/** Milliseconds after which no further round of one thing is begun, unless the user said how many there are to be. */
+const BUDGET = 40_000;
 
 /** What does several things in each round, one after the other. */
 export interface Series extends Omit<Subject, 'run'> {
@@ -132,7 +134,12 @@ export class Bench {
       spent: 0,
       ended: false,
     }));
+    const budget = this.full || this.#settings.rounds !== undefined ? Number.POSITIVE_INFINITY : BUDGET * titles.length;
     for (let round = 0; round < options.rounds; round++) {
+      if (round > 0 && performance.now() - started > budget) {
+        for (const title of titles) this.note(title, `${round} of ${options.rounds} rounds, as they take long`);
+        break;
+      }
       for (const each of taken.filter(({ ended }) => !ended)) {
         const { subject, values } = each;
         await turn();

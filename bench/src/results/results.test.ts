@@ -65,6 +65,11 @@ it('merges runs of several parts: of each benchmark the last run that has it, wh
   }
 });
 
+it('is one run again when that has all there is', () => {
+  const whole = part('whole', [figure('use', 'walk', 1), figure('read', 'all', 2)]);
+  expect(mergeResults([part('old', [figure('use', 'walk', 3)]), whole])).toBe(whole);
+});
+
 it('mixes no quick run with others', () => {
   const quick = part('quick', [], { quick: true });
   expect(() => mergeResults([part('whole', []), quick])).toThrow('not to be mixed');

@@ -57,8 +57,8 @@ export function readResults(file: string): Results {
 
 /**
  * Makes one of the runs of several parts, which may be of several days and builds. What is in more than one is taken from the
- * last that has it. The date is the last's, the facts of the machine are the first's; each
- * part keeps its own.
+ * last that has it. The date and the facts of the machine are the last's; each part keeps
+ * its own.
  * @throws Error with a sentence when quick runs and others are mixed
  */
 export function mergeResults(parts: readonly Results[]): Results {
@@ -68,6 +68,9 @@ export function mergeResults(parts: readonly Results[]): Results {
   // A later part has the benchmark whole: of an earlier one nothing of it is kept.
   const last = new Map(parts.flatMap((part, i) => benchmarksOf(part).map((name) => [name, i])));
   const names = [...last.keys()];
+  const kept = parts.filter((_, i) => [...last.values()].includes(i));
+  const newest = kept.at(-1) ?? first;
+  if (kept.length < 2) return newest;
   const of = <T extends { readonly benchmark: string }>(pick: (part: Results) => readonly T[]): T[] =>
     names.flatMap((name) => pick(parts[last.get(name) ?? 0]).filter(({ benchmark }) => benchmark === name));
   const seconds = names.flatMap((name) => {
