@@ -55,7 +55,7 @@ describe('a comparison', () => {
   });
 
   it('gives a peer that takes long no more rounds, and ours all of them', async () => {
-    const slow = (name: string, kind: Subject['kind']): Subject => counting(name, kind, () => wait(30));
+    const slow = (name: string, kind: Subject['kind']): Subject => counting(name, kind, () => wait(25));
     const bench = newBench(false, 3);
     await bench.compare('walk', [slow('ours', 'ours'), slow('peer', 'peer')], { rounds: 3 });
     expect(bench.figures.map(({ values }) => values.length)).toEqual([3, 1]);

@@ -29,7 +29,7 @@ export interface Subject {
 /** Milliseconds, its preparations included, after which a peer gets no more rounds of one thing that is done. */
 const PATIENCE = 20_000;
 /** Milliseconds after which no further round of one thing is begun, unless the user said how many there are to be. */
-const BUDGET = 40_000;
+const BUDGET = 30_000;
 
 /** What does several things in each round, one after the other. */
 export interface Series extends Omit<Subject, 'run'> {
