@@ -131,6 +131,7 @@ export class FolderSnapshotter implements Snapshotter {
       return;
     }
     this.#lowers.count(replaced.sealed);
+    await this.#records.synced();
     this.#release(this.#lowers.forget(replaced.record, false));
     await this.#vacated;
   }
@@ -147,18 +148,19 @@ export class FolderSnapshotter implements Snapshotter {
       return false;
     if (this.#isOffered(target, parent)) return true;
     await this.#reconciled;
-    const record = await this.#leases.withRecord(target, stack.diffIDs, (lease) => {
+    await this.#leases.withRecord(target, stack.diffIDs, (lease) => {
       this.#open();
       if (this.#isOffered(target, parent)) return undefined;
       const { chainID, diffIDs, contentSize: bytes, entries: inodes } = stack;
-      return this.#records.transaction((writer) => {
+      const record = this.#records.transaction((writer) => {
         // Of another parent, as in another namespace of containerd's: that finds it by its labels.
         const name = writer.get(target) === undefined ? target : key;
         const state = { kind: 'committed', stack: { chainID, diffIDs }, lease, usage: { bytes, inodes } } as const;
         return this.#add(writer, name, parent, labels, state);
       });
+      this.#lowers.count(record);
+      return record;
     });
-    if (record !== undefined) this.#lowers.count(record);
     return true;
   }
 
@@ -294,16 +296,17 @@ export class FolderSnapshotter implements Snapshotter {
     return infoOf(this.#get(key));
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await
   async update(info: Pick<SnapshotInfo, 'name' | 'labels'>, fields: readonly string[] = []): Promise<SnapshotInfo> {
     this.#open();
-    return this.#records.transaction((writer) => {
+    const changed = this.#records.transaction((writer) => {
       const record = this.#get(info.name, writer);
       const labels = checkLabels(fields.length === 0 ? info.labels : updated(record, info.labels, fields));
       const changed = { ...record, labels, updated: now(record.updated) };
       writer.put(changed);
-      return infoOf(changed);
+      return changed;
     });
+    await this.#records.synced();
+    return infoOf(changed);
   }
 
   async usage(key: string): Promise<Usage> {
@@ -355,7 +358,10 @@ export class FolderSnapshotter implements Snapshotter {
     // Before anything is made.
     this.#parent(parentName, this.#records);
     if (this.#records.get(key) !== undefined) throw taken(key);
-    if (kind === 'active' && (await this.#offer(key, parentName, labels))) throw taken(labels[REMOTE] ?? '');
+    if (kind === 'active' && (await this.#offer(key, parentName, labels))) {
+      await this.#records.synced();
+      throw taken(labels[REMOTE] ?? '');
+    }
     const given = await this.#ready(parentName, maps);
     if (this.#records.get(key) !== undefined) throw taken(key);
     const staged = this.#layout.stage(this.#lowers.root(given) ?? (maps && hostRoot(maps)), kind === 'active');
@@ -375,6 +381,7 @@ export class FolderSnapshotter implements Snapshotter {
       throw error;
     }
     this.#lowers.count(record);
+    await this.#records.synced();
     return this.#lowers.mounts(record, given);
   }
 
@@ -414,11 +421,11 @@ export class FolderSnapshotter implements Snapshotter {
       writer.remove(key);
       writer.put({ ...record, kind: 'committed', name, labels, created, updated: created });
     });
+    await this.#records.synced();
     if (this.#seal === 'commit') await this.#sealer?.run();
     else this.#sealer?.call();
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await
   async remove(key: string): Promise<void> {
     this.#open();
     const record = this.#records.transaction((writer) => {
@@ -434,6 +441,8 @@ export class FolderSnapshotter implements Snapshotter {
       writer.remove(key);
       return record;
     });
+    // Before its folders go: what has a record has them, whatever happens.
+    await this.#records.synced();
     const { lease, project } = record;
     this.#discard(this.#layout.unplace(record.id), project);
     if (lease !== undefined) void this.#behind(async () => this.#leases?.release(lease));

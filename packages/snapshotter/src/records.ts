@@ -41,7 +41,7 @@ export interface SnapshotRecord {
   readonly project?: number;
 }
 
-/** Changes within one transaction: all of them are on disk afterwards, or none. */
+/** Changes within one transaction: all of them are made, or none. */
 export interface RecordWriter {
   get(name: string): SnapshotRecord | undefined;
   put(record: SnapshotRecord): void;
@@ -52,6 +52,15 @@ export interface RecordWriter {
 
 /** Records that {@link Records.each} holds at once. */
 const PAGE = 8;
+
+/** So many records, and names that have none, are kept in memory as text, unless that is longer. */
+const KEPT = 2048;
+const LONGEST_KEPT = 4096;
+
+/** A name, and its record as JSON; undefined: there is none any more. */
+type Entry = readonly [name: string, value: string | undefined];
+/** Entries that are written by one call. */
+const AT_ONCE = 100;
 
 /** Longest key or name, in bytes of UTF-8. */
 const MAX_KEY = 64 * 1024;
@@ -65,6 +74,10 @@ const TABLES = `create table snapshots (key text primary key, value text not nul
  */
 export class Records {
   readonly #file: RecordFile;
+  /** By name, the longest kept first: records as JSON; undefined: there is none. */
+  readonly #kept = new Map<string, string | undefined>();
+  /** That was given last. */
+  #id: number;
 
   /** @param layout one that nobody else uses */
   constructor({ meta, staging }: Pick<Layout, 'meta' | 'staging'>) {
@@ -72,12 +85,27 @@ export class Records {
     const old = hasOldRecords(meta) && !existsSync(path) ? readOldRecords(meta) : [];
     RecordFile.make(path, TABLES, staging, (file) => copyOld(file, old));
     removeOldRecords(meta);
-    this.#file = new RecordFile(path);
+    this.#file = new RecordFile(path, { sole: true });
+    const [found] = this.#file.select("select row(value) from counters where key = 'id'");
+    this.#id = Number(found?.[0] ?? 0);
   }
 
   get(name: string): SnapshotRecord | undefined {
-    const value = this.#file.value('snapshots', recordKey(name));
+    let value = this.#kept.get(name);
+    if (value === undefined && !this.#kept.has(name)) {
+      value = this.#file.value('snapshots', recordKey(name));
+      this.#keep(name, value);
+    }
     return value === undefined ? undefined : parse(value);
+  }
+
+  #keep(name: string, value: string | undefined): void {
+    this.#kept.delete(name);
+    if (name.length + (value?.length ?? 0) > LONGEST_KEPT) return;
+    this.#kept.set(name, value);
+    if (this.#kept.size <= KEPT) return;
+    const [oldest = ''] = this.#kept.keys();
+    this.#kept.delete(oldest);
   }
 
   /** All records as they are at this moment. */
@@ -90,24 +118,45 @@ export class Records {
     for (const [, value] of this.#file.pages('snapshots', ['key', 'value'], PAGE)) yield parse(value);
   }
 
+  /** All changes are made when it returns, and on disk when {@link synced} says so; when it throws, none was made. */
   transaction<T>(action: (writer: RecordWriter) => T): T {
-    const file = this.#file;
-    return file.transaction(() =>
-      action({
-        get: (name) => this.get(name),
-        put: (record) => {
-          file.put('snapshots', recordKey(record.name), JSON.stringify(record));
-        },
-        remove: (name) => {
-          file.remove('snapshots', recordKey(name));
-        },
-        nextID: () => {
-          file.change("insert into counters values ('id', 1) on conflict (key) do update set value = value + 1");
-          const [[id]] = file.select("select row(value) from counters where key = 'id'");
-          return String(id);
-        },
-      }),
-    );
+    const before = this.#id;
+    const changed = new Map<string, SnapshotRecord | undefined>();
+    const result = action({
+      get: (name) => (changed.has(name) ? changed.get(name) : this.get(name)),
+      put: (record) => void changed.set(record.name, record),
+      remove: (name) => void changed.set(name, undefined),
+      // Given once, whatever becomes of the transaction: there may be a folder of that name.
+      nextID: () => String(++this.#id),
+    });
+    const entries = [...changed].map(([name, record]): Entry => [
+      name,
+      record === undefined ? undefined : JSON.stringify(record),
+    ]);
+    this.#file.transaction(() => {
+      if (this.#id !== before) {
+        this.#file.change("insert or replace into counters values ('id', given(0))", this.#id);
+      }
+      for (let at = 0; at < entries.length; at += AT_ONCE) this.#write(entries.slice(at, at + AT_ONCE));
+    });
+    for (const [name, value] of entries) this.#keep(name, value);
+    return result;
+  }
+
+  /** By one call: what each call costs is more than what it writes. */
+  #write(entries: readonly Entry[]): void {
+    const given: string[] = [];
+    const statements = entries.map(([name, value]) => {
+      const at = given.push(recordKey(name)) - 1;
+      if (value === undefined) return `delete from snapshots where key = given(${at})`;
+      return `insert or replace into snapshots values (given(${at}), given(${given.push(value) - 1}))`;
+    });
+    this.#file.change(statements.join('; '), ...given);
+  }
+
+  /** Ends when all transactions up to now are on disk. */
+  synced(): Promise<void> {
+    return this.#file.synced();
   }
 
   close(): void {

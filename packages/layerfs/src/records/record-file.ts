@@ -3,6 +3,7 @@ import { closeSync, existsSync, linkSync, mkdtempSync, openSync, rmSync } from '
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { LayerfsError } from '../core/error.js';
+import { RecordLog } from './record-log.js';
 import { syncFolder } from './sync-folder.js';
 
 /** How long to wait while others write, in milliseconds. They need some at most, unless the disk is stuck. */
@@ -16,6 +17,15 @@ const PAGE = 10_000;
 /** What a column holds. */
 export type Cell = string | number | Uint8Array | null;
 
+/** How to open records. */
+export interface RecordFileOptions {
+  /**
+   * Nobody else has them open. Then a transaction is on disk when {@link RecordFile.synced} says so, not when it returns: others may
+   * go on meanwhile, and share the wait.
+   */
+  readonly sole?: boolean;
+}
+
 /**
  * An open file of records. Any number of threads and processes may have it open; one at a time writes, and the others read
  * meanwhile. Nobody may open and close the file by other means in the same process: POSIX locks would be lost by it.
@@ -26,11 +36,12 @@ export type Cell = string | number | Uint8Array | null;
 export class RecordFile {
   readonly path: string;
   readonly #database: DatabaseSyncInstance;
+  readonly #log: RecordLog | undefined;
   #given: readonly Cell[] = [];
   #rows: Cell[][] = [];
 
   /** @throws LayerfsError corrupt naming the file; what opening throws */
-  constructor(path: string) {
+  constructor(path: string, { sole = false }: RecordFileOptions = {}) {
     this.path = path;
     if (!existsSync(path)) throw damaged(path, 'is not there');
     try {
@@ -40,7 +51,9 @@ export class RecordFile {
     }
     try {
       const database = this.#database;
-      database.exec(`pragma synchronous = full; pragma cache_size = ${CACHE}; pragma trusted_schema = off`);
+      // Normal: at checkpoints, and before the log is written from its beginning again.
+      const waits = sole ? 'normal' : 'full';
+      database.exec(`pragma synchronous = ${waits}; pragma cache_size = ${CACHE}; pragma trusted_schema = off`);
       database.function('given', { directOnly: true }, (index: number) => this.#given[index]);
       database.function('row', { directOnly: true, varargs: true }, (...cells: Cell[]) => {
         this.#rows.push(cells);
@@ -49,6 +62,7 @@ export class RecordFile {
       // The first look at the file.
       const [[mode]] = this.select('select row(journal_mode) from pragma_journal_mode');
       if (mode !== 'wal') throw damaged(path, 'has no records');
+      this.#log = sole ? new RecordLog(`${path}-wal`) : undefined;
     } catch (error) {
       this.#database.close();
       throw explained(error, path);
@@ -176,8 +190,9 @@ export class RecordFile {
     });
   }
 
-  /** All that is done within is on disk when it returns, or, when it throws, has not happened. */
+  /** All that is done within is on disk when it returns ({@link RecordFileOptions.sole}: later), or, when it throws, has not happened. */
   transaction<T>(action: () => T): T {
+    this.#log?.check();
     this.#database.exec('begin immediate');
     try {
       const result = action();
@@ -190,6 +205,11 @@ export class RecordFile {
     }
   }
 
+  /** Ends when all transactions up to now are on disk. @throws what waiting for the disk throws; then no more are taken */
+  async synced(): Promise<void> {
+    await this.#log?.synced();
+  }
+
   /** Reads everything there is. @returns undefined, or what is wrong with the file */
   check(): string | undefined {
     const said = this.select('select row(integrity_check) from pragma_integrity_check').join('; ');
@@ -197,7 +217,11 @@ export class RecordFile {
   }
 
   close(): void {
-    this.#database.close();
+    try {
+      this.#log?.close();
+    } finally {
+      this.#database.close();
+    }
   }
 }
 
