@@ -45,6 +45,8 @@ export class FolderSnapshotter implements Snapshotter {
   readonly #leases: SnapshotLeases | undefined;
   /** Leases of the store and records agree. */
   readonly #reconciled: Promise<void>;
+  /** What has a record has its folders. */
+  readonly #restored: Promise<void>;
   readonly #seal: SealWhen;
   readonly #sealer: Sealer | undefined;
   /** What goes on in the background. */
@@ -71,6 +73,7 @@ export class FolderSnapshotter implements Snapshotter {
     this.#pin();
     for (const record of this.#records.all()) this.#lowers.count(record);
     this.#sweep();
+    this.#restored = this.#behind(() => this.#restore());
     this.#store = store;
     this.#leases = store === undefined ? undefined : new SnapshotLeases(store);
     this.#reconciled = this.#reconcile();
@@ -214,6 +217,36 @@ export class FolderSnapshotter implements Snapshotter {
     this.#release(this.#lowers.sweep());
   }
 
+  /**
+   * Folders that were not on disk yet when the machine failed, though the records were: nothing in them was, either. Those that can be
+   * written to are made again; a layer that is gone must not become an empty one.
+   */
+  async #restore(): Promise<void> {
+    const placed = new Set(this.#layout.placed());
+    for (const { id, kind, name, given, stack, project } of this.#records.all()) {
+      if (stack !== undefined || placed.has(id)) continue;
+      if (kind === 'committed' || given === undefined || project !== undefined) {
+        this.#onProblem(
+          new LayerfsError('corrupt', `The folder of snapshot ${shown(name)} is gone: remove the snapshot`),
+        );
+        continue;
+      }
+      try {
+        await this.#lowers.ensure(given);
+        if (this.#closed) return;
+        if (this.#records.get(name)?.id !== id) continue;
+        this.#layout.place(this.#stage(kind, given), id);
+      } catch (error) {
+        this.#onProblem(error);
+      }
+    }
+  }
+
+  #stage(kind: Kind, given: Given): string {
+    const above = this.#lowers.root(given) ?? (given.maps && hostRoot(given.maps));
+    return this.#layout.stage(above, kind === 'active');
+  }
+
   /** Removes folders that nobody needs any more. */
   #release({ ids, paths }: ReturnType<Lowers['sweep']>): void {
     if (ids.length > 0) this.#vacate(ids);
@@ -311,6 +344,7 @@ export class FolderSnapshotter implements Snapshotter {
 
   async usage(key: string): Promise<Usage> {
     this.#open();
+    await this.#restored;
     const record = this.#get(key);
     if (record.usage !== undefined) return record.usage;
     const usage = await diskUsage(this.#layout.fs(record.id));
@@ -325,6 +359,7 @@ export class FolderSnapshotter implements Snapshotter {
 
   async mounts(key: string): Promise<readonly Mount[]> {
     this.#open();
+    await this.#restored;
     const record = this.#get(key);
     const { kind, name, given } = record;
     if (kind === 'committed') throw new LayerfsError('failed-precondition', `Snapshot ${shown(name)} is committed`);
@@ -364,7 +399,7 @@ export class FolderSnapshotter implements Snapshotter {
     }
     const given = await this.#ready(parentName, maps);
     if (this.#records.get(key) !== undefined) throw taken(key);
-    const staged = this.#layout.stage(this.#lowers.root(given) ?? (maps && hostRoot(maps)), kind === 'active');
+    const staged = this.#stage(kind, given);
     let project: number | undefined;
     let record: SnapshotRecord;
     try {
@@ -405,6 +440,7 @@ export class FolderSnapshotter implements Snapshotter {
 
   async commit(name: string, key: string, { labels = {}, parent, signal }: CommitOptions = {}): Promise<void> {
     this.#open();
+    await this.#restored;
     if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
     checkKey(name, 'name');
     checkLabels(labels);

@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LayerfsError, type LayerfsErrorCode } from 'layerfs';
 import { RecordFile } from 'layerfs/records';
 import { open as openLmdb } from 'lmdb';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openSnapshotter } from './open.js';
 import type { Mount, SnapshotInfo, Snapshotter } from './snapshotter.js';
 
@@ -229,4 +229,38 @@ test('records that an older layerfs kept in LMDB are taken over', async () => {
   expect(readdirSync(meta).filter((name) => !name.startsWith('records'))).toEqual([]);
   expect(existsSync(join(path, 'file'))).toBe(true);
   expect((await snapshotter.prepare('next', 'kept'))[0].options).toContain(`upperdir=${root}/snapshots/2/fs`);
+});
+
+test('folders that a failing machine lost before they were on disk are made again; a layer that is gone is told', async () => {
+  const base = await snapshotter.prepare('base', undefined);
+  chmodSync(upper(base), 0o700);
+  await snapshotter.commit('one', 'base');
+  await snapshotter.prepare('layer', 'one');
+  await snapshotter.commit('two', 'layer');
+  const active = await snapshotter.prepare('active', 'one');
+  await snapshotter.view('view', 'one');
+  await snapshotter.close();
+  for (const id of ['2', '3', '4']) rmSync(join(root, 'snapshots', id), { recursive: true });
+  const problems: unknown[] = [];
+  snapshotter = openSnapshotter({ root, onProblem: (error) => problems.push(error) });
+  expect(await snapshotter.mounts('active')).toEqual(active);
+  expect(folders()).toEqual(['1', '3', '4']);
+  expect(readdirSync(join(root, 'snapshots/3'))).toEqual(['fs', 'work']);
+  expect(statSync(upper(active)).mode & 0o7777).toBe(0o700);
+  expect(problems.map((error) => (error as LayerfsError).code)).toEqual(['corrupt']);
+  expect(String(problems[0])).toContain('"two"');
+  // It can be removed, and made again.
+  await snapshotter.remove('two');
+  await snapshotter.commit('three', 'active');
+});
+
+test('a number whose record could not be written is not given again', async () => {
+  await snapshotter.prepare('a', undefined);
+  const exec = vi.spyOn(RecordFile.prototype, 'transaction').mockImplementationOnce(() => {
+    throw Object.assign(new Error('ENOSPC: no room'), { code: 'ENOSPC' });
+  });
+  await expect(snapshotter.prepare('b', undefined)).rejects.toThrow('ENOSPC');
+  exec.mockRestore();
+  await snapshotter.prepare('b', undefined);
+  expect(await snapshotter.stat('b')).toMatchObject({ name: 'b' });
 });

@@ -120,7 +120,6 @@ export class Records {
 
   /** All changes are made when it returns, and on disk when {@link synced} says so; when it throws, none was made. */
   transaction<T>(action: (writer: RecordWriter) => T): T {
-    const before = this.#id;
     const changed = new Map<string, SnapshotRecord | undefined>();
     const result = action({
       get: (name) => (changed.has(name) ? changed.get(name) : this.get(name)),
@@ -134,9 +133,6 @@ export class Records {
       record === undefined ? undefined : JSON.stringify(record),
     ]);
     this.#file.transaction(() => {
-      if (this.#id !== before) {
-        this.#file.change("insert or replace into counters values ('id', given(0))", this.#id);
-      }
       for (let at = 0; at < entries.length; at += AT_ONCE) this.#write(entries.slice(at, at + AT_ONCE));
     });
     for (const [name, value] of entries) this.#keep(name, value);
@@ -145,12 +141,13 @@ export class Records {
 
   /** By one call: what each call costs is more than what it writes. */
   #write(entries: readonly Entry[]): void {
-    const given: string[] = [];
-    const statements = entries.map(([name, value]) => {
+    const statements = ["insert or replace into counters values ('id', given(0))"];
+    const given: Cell[] = [this.#id];
+    for (const [name, value] of entries) {
       const at = given.push(recordKey(name)) - 1;
-      if (value === undefined) return `delete from snapshots where key = given(${at})`;
-      return `insert or replace into snapshots values (given(${at}), given(${given.push(value) - 1}))`;
-    });
+      if (value === undefined) statements.push(`delete from snapshots where key = given(${at})`);
+      else statements.push(`insert or replace into snapshots values (given(${at}), given(${given.push(value) - 1}))`);
+    }
     this.#file.change(statements.join('; '), ...given);
   }
 

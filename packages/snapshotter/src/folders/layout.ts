@@ -56,7 +56,7 @@ export class Layout {
     mkdirSync(fs, { mode: 0o755 });
     if (typeof above === 'string') {
       const { uid, gid, mode } = statSync(above);
-      chownSync(fs, uid, gid);
+      if (uid !== process.geteuid?.() || gid !== process.getegid?.()) chownSync(fs, uid, gid);
       chmodSync(fs, mode & 0o7777);
     } else {
       if (above !== undefined) chownSync(fs, above.uid, above.gid);
@@ -116,12 +116,17 @@ function removedEmpty(staged: string): boolean {
   const work = join(staged, 'work');
   // In a stack that was checked out it is whatever the image has there, also a link.
   if (lstatSync(work, { throwIfNoEntry: false })?.isDirectory() === false) return false;
-  for (const folder of [join(work, 'work'), work, join(staged, 'fs'), staged]) {
-    try {
-      rmdirSync(folder);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return false;
-    }
+  // Where it was mounted, overlayfs made a folder in it. One after the other: what is refused takes longer than what is done.
+  if (!removed(work) && !(removed(join(work, 'work')) && removed(work))) return false;
+  return removed(join(staged, 'fs')) && removed(staged);
+}
+
+/** @returns whether there is no such folder now */
+function removed(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
   }
-  return true;
 }

@@ -45,22 +45,15 @@ export function handlers(snapshotter: Snapshotter, { began, answered }: RequestE
   const unary =
     <Request extends object, Response>(
       method: string,
-      action: (request: Request, signal: AbortSignal) => Promise<Response>,
+      action: (request: Request) => Promise<Response>,
     ): handleUnaryCall<Request, Response> =>
     (call, callback) => {
       began();
       const started = performance.now();
-      const controller = new AbortController();
-      let ended = false;
-      // gRPC says so at the end of each call, too, and making the reason takes as long as the rest of it.
-      call.on('cancelled', () => ended || controller.abort());
-      const end = (error?: Error): void => {
-        ended = true;
-        answered({ ...about(method, call, started), ...(error === undefined ? {} : { error }) });
-      };
       const work = async (): Promise<void> => {
-        const [response, error] = await settled(action(call.request, controller.signal));
-        end(error);
+        // Not cancelled in the middle: it is done at once.
+        const [response, error] = await settled(action(call.request));
+        answered({ ...about(method, call, started), ...(error === undefined ? {} : { error }) });
         if (error === undefined) callback(null, response);
         else callback(grpcError(error));
       };
@@ -104,17 +97,16 @@ export function handlers(snapshotter: Snapshotter, { began, answered }: RequestE
     void work();
   };
   return {
-    Prepare: unary('Prepare', async ({ key, parent, labels }: PrepareRequest, signal): Promise<MountsMessage> => ({
-      mounts: await snapshotter.prepare(key, optional(parent), { labels, signal }),
+    Prepare: unary('Prepare', async ({ key, parent, labels }: PrepareRequest): Promise<MountsMessage> => ({
+      mounts: await snapshotter.prepare(key, optional(parent), { labels }),
     })),
-    View: unary('View', async ({ key, parent, labels }: PrepareRequest, signal): Promise<MountsMessage> => ({
-      mounts: await snapshotter.view(key, optional(parent), { labels, signal }),
+    View: unary('View', async ({ key, parent, labels }: PrepareRequest): Promise<MountsMessage> => ({
+      mounts: await snapshotter.view(key, optional(parent), { labels }),
     })),
     Mounts: unary('Mounts', async ({ key }: KeyRequest): Promise<MountsMessage> => ({
       mounts: await snapshotter.mounts(key),
     })),
     Commit: unary('Commit', async ({ name, key, labels, parent }: CommitRequest) => {
-      // Not cancelled in the middle: it is done at once.
       await snapshotter.commit(name, key, { labels, ...(parent === '' ? {} : { parent }) });
       return {};
     }),
