@@ -4,6 +4,7 @@ import { curves } from './curves/curves.js';
 import { disk } from './work/disk.js';
 import { files } from './work/files.js';
 import { importing } from './work/import.js';
+import { manyContainers } from './work/many-containers.js';
 import { micro } from './micro/micro.js';
 import { pulling } from './work/pull.js';
 import { reading } from './work/read.js';
@@ -27,6 +28,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   rootless,
   snapshot,
   containers,
+  manyContainers,
   curves,
   scale,
   disk,

@@ -27,10 +27,13 @@ export interface Runtime {
   stop(): Promise<void>;
 }
 
-/** Starts one for each snapshotter. */
-export async function startRuntimes(area: Area): Promise<Runtime[]> {
+/**
+ * Starts one for each snapshotter.
+ * @param native also with the one that copies all files for each snapshot
+ */
+export async function startRuntimes(area: Area, native = false): Promise<Runtime[]> {
   const found: Runtime[] = [await startOurs(area)];
-  for (const snapshotter of ['overlayfs', 'native']) {
+  for (const snapshotter of ['overlayfs', ...(native ? ['native'] : [])]) {
     const containerd = await startContainerd(area.make(snapshotter));
     found.push({
       name: `containerd, ${snapshotter}`,

@@ -1,58 +1,40 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { testImage } from '../data/images.js';
-import { makeTags } from '../data/tags.js';
-import { NoUpgrades } from '../data/upgrades.js';
-import type { Area } from '../harness/area.js';
 import { inArea, type Bench, type Benchmark } from '../harness/bench.js';
-import { LAYERFS, dropCaches, memoryOf, run } from '../harness/programs.js';
+import { LAYERFS, dropCaches, run } from '../harness/programs.js';
 import { turn } from '../harness/release.js';
 import { startRuntimes, type Runtime } from '../peers/runtimes.js';
 import { SnapshotsClient } from '../peers/snapshots-client.js';
-import { usage } from './disk.js';
+import { end, image, named, REPOSITORY } from './container.js';
 import { baseLayer } from './import.js';
 
 const MB = 1e6;
-const IMAGE = 'bench:latest';
-const REPOSITORY = 'bench';
 /** More would only wear the disk. */
 const LARGE_ROUNDS = 5;
 
 /** containerd with our snapshotter, and with its own: snapshots, images, containers. */
 export const containers: Benchmark = {
   name: 'containerd',
-  about:
-    'containerd on layerfs, overlayfs and native: snapshots, unpacking, starting, many containers, reading, ten tags',
+  about: 'containerd on layerfs and overlayfs (--full: native): snapshots, unpacking, starting, reading inside',
   needsRoot: true,
   async run(bench) {
     if (!['containerd', 'ctr', 'runc'].every((program) => bench.has(program))) return;
     await inArea(bench, bench.quick ? 8 : 60, async (area) => {
-      const all = await startRuntimes(area);
       // Copies of all files for each container take long.
-      const runtimes = bench.quick ? all.filter(({ snapshotter }) => snapshotter !== 'native') : all;
+      const runtimes = await startRuntimes(area, bench.full);
       try {
         const { archive } = baseLayer(testImage('debian', 'multi'), area.make('source'));
         await snapshots(bench, runtimes);
         await unpacking(bench, runtimes, archive);
         await starting(bench, runtimes);
         await reading(bench, runtimes);
-        // 18 GB of copies would tell nothing new.
-        await many(
-          bench,
-          runtimes.filter(({ snapshotter }) => snapshotter !== 'native'),
-        );
       } finally {
-        for (const runtime of all) await runtime.stop();
+        for (const runtime of runtimes) await runtime.stop();
       }
-      await tags(bench, area);
     });
   },
 };
-
-/** A name that no container on this machine has: runc knows them all, whatever containerd they are of. */
-function named({ snapshotter }: Runtime, name: string): string {
-  return `bench-${process.pid}-${snapshotter}-${name}`;
-}
 
 /** Keeps all values of something, and their 99th percentile as a figure of its own. */
 function keep(bench: Bench, title: string, { name, kind }: Runtime, values: readonly number[]): void {
@@ -163,14 +145,6 @@ async function unpacking(bench: Bench, runtimes: readonly Runtime[], archive: st
   run('sync');
 }
 
-function image({ ctr }: Runtime): string {
-  return (
-    ctr('image', 'ls', '-q')
-      .split('\n')
-      .find((name) => name.startsWith(REPOSITORY)) ?? IMAGE
-  );
-}
-
 async function starting(bench: Bench, runtimes: readonly Runtime[]): Promise<void> {
   const values = runtimes.map((): number[] => []);
   const rounds = bench.rounds(50, 5);
@@ -223,63 +197,5 @@ async function reading(bench: Bench, runtimes: readonly Runtime[]): Promise<void
     }
   } finally {
     for (const runtime of runtimes) end(runtime, named(runtime, 'reader'));
-  }
-}
-
-/** Ends a container, if it is there. */
-function end({ containerd: { socket } }: Runtime, name: string): void {
-  const script = 'ctr -a "$1" task rm -f "$2" > /dev/null 2>&1; ctr -a "$1" container rm "$2" > /dev/null 2>&1; true';
-  run('sh', '-c', script, 'sh', socket, name);
-}
-
-/** Many containers that stay: what the disk and the machine's memory pay for them. */
-async function many(bench: Bench, runtimes: readonly Runtime[]): Promise<void> {
-  const count = bench.quick ? 5 : 100;
-  for (const runtime of runtimes) {
-    const { name, kind, snapshotter } = runtime;
-    const disk = usage(runtime.folder);
-    const memory = available();
-    const names = Array.from({ length: count }, (_, i) => named(runtime, `many${i}`));
-    try {
-      for (const each of names) {
-        await turn();
-        const script = 'cat /usr/bin/* /usr/lib/*/*.so* > /dev/null; exec sleep 3600';
-        runtime.ctr('run', '-d', '--snapshotter', snapshotter, image(runtime), each, '/bin/sh', '-c', script);
-      }
-      run('sync');
-      const used = memory - available();
-      bench.once(`disk of ${count} containers`, name, kind, 'MB', (usage(runtime.folder) - disk) / MB);
-      bench.once(`memory of the machine for ${count} containers`, name, kind, 'MB', used / MB);
-      const own = runtime.pids.reduce((sum, pid) => sum + memoryOf(pid).rss, 0);
-      bench.once(`memory of containerd and snapshotter with ${count} containers`, name, kind, 'MB', own);
-    } finally {
-      for (const each of names) end(runtime, each);
-    }
-  }
-}
-
-/** Bytes that programs could have without swapping. */
-function available(): number {
-  return Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0) * 1024;
-}
-
-/** Versions of one image, all unpacked, in snapshotters that have nothing else. */
-async function tags(bench: Bench, area: Area): Promise<void> {
-  const runtimes = await startRuntimes(area);
-  try {
-    const { layout, tags: names } = await makeTags(area, bench.quick ? 3 : 10, bench.quick);
-    const archive = join(area.folder, 'tags.tar');
-    run('tar', '-C', layout, '-cf', archive, '.');
-    for (const runtime of runtimes) {
-      runtime.ctr('image', 'import', '--snapshotter', runtime.snapshotter, '--base-name', 'tags', archive);
-      await runtime.settled();
-      const title = `disk of ${names.length} tags, unpacked by containerd`;
-      bench.once(title, runtime.name, runtime.kind, 'MB', usage(runtime.folder) / MB);
-    }
-  } catch (error) {
-    if (!(error instanceof NoUpgrades)) throw error;
-    bench.say(`tags are left out: ${error.message}`);
-  } finally {
-    for (const runtime of runtimes) await runtime.stop();
   }
 }

@@ -6,7 +6,7 @@ import { RecordFile } from './record-file.js';
 
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
-  return { ...fs, fdatasyncSync: vi.fn(fs.fdatasyncSync) };
+  return { ...fs, fdatasyncSync: vi.fn<typeof fs.fdatasyncSync>(fs.fdatasyncSync) };
 });
 
 let folder: string;
