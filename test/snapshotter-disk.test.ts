@@ -70,8 +70,12 @@ test('each answer comes after its record is on disk, and folders go only then', 
   for (const [answer, steps] of answers) {
     if (answer === 'open') continue;
     const written = steps.findLastIndex(isRecord);
-    expect(written, answer).toBeGreaterThanOrEqual(0);
-    expect(steps.findLastIndex(isWait), answer).toBeGreaterThan(written);
+    const waited = steps.findLastIndex(isWait);
+    expect({ answer, isWritten: written >= 0, isOnDisk: waited > written }).toEqual({
+      answer,
+      isWritten: true,
+      isOnDisk: true,
+    });
   }
   const removing = answers.get('remove') ?? [];
   const away = removing.findIndex(({ call, line }) => call === 'rename' && /snapshots\/\d+", /.test(line));
