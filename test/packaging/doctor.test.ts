@@ -84,3 +84,24 @@ test('an ordinary user who may open /dev/fuse mounts through fusermount3', async
   expect(checks.get('FUSE passthrough')).toMatchObject({ ok: 'warn' });
   expect(checks.get('Subordinate ids')?.detail).toContain('for someone');
 });
+
+test('root of a user namespace that may not mount: fusermount3 was tried, too', async (context) => {
+  need(context, 'fuse', 'fusermount3', 'unshare');
+  const refused = await run('unshare', ['-Ur', 'true']).then(
+    () => undefined,
+    (error: unknown) => String(error),
+  );
+  if (refused !== undefined) {
+    console.warn(`skipped: ${context.task.name}: no user namespace: ${refused}`);
+    return context.skip('no user namespace');
+  }
+  const { stdout } = await run('unshare', ['-Ur', 'sh', '-c', '"$0" "$1" doctor --json; true', process.execPath, CLI], {
+    env: { ...process.env, ...place.env, TMPDIR: place.newFolder('tmp') },
+  });
+  const checks = byName(stdout);
+  expect(checks.get('Mounting')).toMatchObject({
+    ok: false,
+    detail: expect.stringMatching(/unshare -Urm.*; fusermount3: \S+/) as unknown,
+  });
+  expect(checks.get('fuse-native')?.detail).toMatch(/can be loaded|Not usable: /);
+});

@@ -6,6 +6,7 @@ import { tryKernelMount } from './doctor/kernel.js';
 import { tryMount } from './doctor/passthrough.js';
 import { programChecks } from './doctor/programs.js';
 import { storeChecks } from './doctor/store-root.js';
+import { fuseNativeCheck } from './doctor/transports.js';
 import { userChecks } from './doctor/users.js';
 import { listMounts } from './registry/mounts.js';
 
@@ -19,7 +20,12 @@ export async function doctor(root: string): Promise<Check[]> {
   if (checks.every(({ name, ok }) => ok !== false || (name !== '/dev/fuse' && name !== 'fusermount3'))) {
     checks.push(...(await tryMount(isWritable(root) ? root : tmpdir())));
   }
-  checks.push(tryKernelMount(isWritable(root) ? root : tmpdir()), ...storeChecks(root), mountsCheck(root));
+  checks.push(
+    await fuseNativeCheck(),
+    tryKernelMount(isWritable(root) ? root : tmpdir()),
+    ...storeChecks(root),
+    mountsCheck(root),
+  );
   checks.push(...userChecks(), ...programChecks());
   return checks;
 }

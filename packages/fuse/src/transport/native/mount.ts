@@ -14,6 +14,8 @@ import { LARGEST } from './asker.js';
 import { readingOperations } from './reading.js';
 import { Session } from './session.js';
 
+export { loadFuseNative };
+
 /** A mount that libfuse serves from threads of its own, asking this process's main thread. */
 export interface NativeMount {
   /** Settles when it has ended, whoever unmounted it. Until then the process is kept alive. */

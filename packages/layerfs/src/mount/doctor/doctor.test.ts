@@ -32,7 +32,16 @@ const NAMES = [
   'Kernel overlayfs',
   'EROFS',
 ].concat(
-  ['FUSE over io_uring', 'Kernel mounts', 'Store folder', 'Reflinks', 'Idmapped mounts', 'Project quotas', 'Mounts'],
+  [
+    'FUSE over io_uring',
+    'fuse-native',
+    'Kernel mounts',
+    'Store folder',
+    'Reflinks',
+    'Idmapped mounts',
+    'Project quotas',
+    'Mounts',
+  ],
   ['User namespaces', 'Subordinate ids', 'containerd', 'podman', 'buildah'],
 );
 

@@ -10,7 +10,7 @@ import {
   mountWithHelper,
   unmountWithHelper,
 } from '@layerfs/fuse';
-import { ErrnoError, MNT, openReadOnlyClone, openat, O, close, umount2 } from '@layerfs/linux';
+import { ErrnoError, MNT, close, openReadOnlyClone, openat, O, umount2 } from '@layerfs/linux';
 import { answerInit } from '../server/init.js';
 import type { Check } from './check.js';
 
@@ -26,9 +26,29 @@ export async function tryMount(folder: string): Promise<Check[]> {
   } catch (error) {
     if (!(error instanceof MountError) && !(error instanceof ErrnoError)) throw error;
     const use = 'Images cannot be mounted here: layerfs checkout writes plain files.';
-    return [{ name: 'Mounting', ok: false, detail: `Tried and refused: ${error.message}.`, use }];
+    return [{ name: 'Mounting', ok: false, detail: await refused(mountpoint, error), use }];
   } finally {
     rmSync(mountpoint, { recursive: true });
+  }
+}
+
+/** What to say where mounting is refused. Root without rights, as in a user namespace alone, has fusermount3 tried, too. */
+async function refused(mountpoint: string, error: Error): Promise<string> {
+  const detail = `Tried and refused: ${error.message}`;
+  if (process.geteuid?.() !== 0) return `${detail}.`;
+  const helper = await helperSays(mountpoint);
+  return `${detail}; fusermount3: ${helper ?? 'works, and so would mounting as an ordinary user'}.`;
+}
+
+/** Whether fusermount3 would do better, tried; why not, if it does not. */
+async function helperSays(mountpoint: string): Promise<string | undefined> {
+  try {
+    close(await mountWithHelper({ mountpoint, fsname: 'layerfs-doctor', subtype: 'layerfs', readOnly: true }));
+    unmountWithHelper(mountpoint, true);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof MountError)) throw error;
+    return error.message.replace(/^fusermount3: /g, '').replace(/\.$/, '');
   }
 }
 
