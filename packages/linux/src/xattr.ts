@@ -48,18 +48,22 @@ export function getXattr(target: XattrTarget, attribute: string): Uint8Array | u
   }
 }
 
+// Most files have none: memory for the usual answer is taken once.
+let names1k: Buffer | undefined;
+
 /** Names of all attributes (latin1). */
 export function listXattrs(target: XattrTarget): string[] {
-  let buffer = new Uint8Array(1024);
+  let buffer = (names1k ??= Buffer.allocUnsafeSlow(1024));
   for (;;) {
     try {
       const length = call(target, list, flist, 'listxattr', buffer, buffer.length);
-      const names = Buffer.from(buffer.buffer, 0, length).toString('latin1').split('\0');
+      if (length === 0) return [];
+      const names = buffer.toString('latin1', 0, length).split('\0');
       names.pop();
       return names;
     } catch (error) {
       if (!(error instanceof ErrnoError) || error.errno !== errno.ERANGE || buffer.length >= 65536) throw error;
-      buffer = new Uint8Array(65536);
+      buffer = Buffer.allocUnsafeSlow(65536);
     }
   }
 }

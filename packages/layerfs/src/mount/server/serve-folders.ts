@@ -41,6 +41,7 @@ export async function startFolders(plan: FoldersPlan, wake: readonly number[]): 
     const fs = new UnionFileSystem(lower, upper, {
       passthrough: plan.passthrough && privileged,
       maxStackDepth: STACKED_FILESYSTEMS.has(statfsSync(dir).type) ? 2 : 1,
+      readOnly: plan.readOnly,
       volatile: plan.volatile,
       turns: true,
       xattrs: plan.xattrs,

@@ -141,6 +141,14 @@ export class Layers {
   }
 
   list(part: Part, visit: DirentVisitor): void {
+    const { parent } = part;
+    if (parent !== undefined && !this.#open.has(part)) {
+      // What its names are read by does for what is asked of them as well: one call to open it, none to close it.
+      const fd = openat(this.fd(parent), bytes(part.name), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+      this.#open.set(part, fd);
+      readDirents(fd, visit);
+      return;
+    }
     const fd = openat(this.fd(part), '.', O.RDONLY | O.DIRECTORY);
     try {
       readDirents(fd, visit);

@@ -11,8 +11,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { AT_FDCWD, DT, ErrnoError, O, close, mkdirat, openat } from '@layerfs/linux';
+import { Layers } from './folders-layers.js';
 import { FoldersLower, type FoldersLowerOptions } from './folders-lower.js';
 import { listingOf } from './folders-listing.test-support.js';
 import { Stacks, attr, find, mark, needRoot } from './folders-stacks.test-support.js';
@@ -245,6 +246,33 @@ describe('bounds', () => {
     const fd = lower.openContent(end);
     expect(readFileSync(fd, 'latin1')).toBe('deep');
     closeSync(fd);
+  });
+
+  it('is walked with one look at each name and one at the attributes of each folder, where nothing lies below', () => {
+    const folder = layer({ 'a/b/c': '1', 'a/d': '2', 'a/e/': '', f: '' });
+    const lower = stack([folder]);
+    const looks = vi.spyOn(Layers.prototype, 'stat');
+    const lists = vi.spyOn(Layers.prototype, 'listXattrs');
+    const shown: [string, number, number][] = [];
+    const walk = (node: number): void => {
+      for (let i = 0; i < lower.childCount(node); i++) {
+        const child = lower.childNode(node, i);
+        const { ino, nlink } = attr(lower, child);
+        shown.push([lower.childName(node, i), ino, nlink]);
+        expect(lower.ino(child)).toBe(ino);
+        if (lower.childType(node, i) === DT.DIR) walk(child);
+      }
+    };
+    try {
+      walk(ROOT);
+      expect([looks.mock.calls.length, lists.mock.calls.length]).toEqual([6, 3]);
+    } finally {
+      looks.mockRestore();
+      lists.mockRestore();
+    }
+    const real = ['a', 'a/b', 'a/b/c', 'a/d', 'a/e', 'f'].map((path) => lstatSync(join(folder, path)));
+    expect(shown.map(([, ino, nlink]) => [ino, nlink])).toEqual(real.map(({ ino, nlink }) => [ino, nlink]));
+    expect(shown.map(([name]) => name)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
   });
 
   it('opens hundreds of layers and gives all descriptors back', () => {

@@ -8,7 +8,7 @@ import { Layers, type Part } from './folders-layers.js';
 import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks } from './folders-marks.js';
 import { indexOf, mergeListing, type Listing } from './folders-merge.js';
 import { Nodes } from './folders-nodes.js';
-import { findContent, findParts, type Place } from './folders-walk.js';
+import { bottomPart, findContent, findParts, type Place } from './folders-walk.js';
 import type { Lower, LowerName, LowerNode } from './lower.js';
 
 /** A stack of plain folders. */
@@ -78,7 +78,7 @@ export class FoldersLower implements Lower {
       this.#roots = this.#visibleRoots();
       this.inos = new InoSpace(this.#devices(options.upper));
       this.inoLimit = this.inos.limit;
-      this.#nodes.addName(0, '', this.#nodes.add(this.#layers.found.mode, 0, 0));
+      this.#nodes.addName(0, '', this.#nodes.add(this.#layers.found.mode, 0, 0, this.#foundIno()));
     } catch (error) {
       this.#layers.close();
       throw error;
@@ -137,13 +137,17 @@ export class FoldersLower implements Lower {
     return this.#nodes.mode(this.#checked(node));
   }
 
+  ino(node: LowerNode): number {
+    return this.#nodes.ino(this.#checked(node));
+  }
+
   fill(node: LowerNode, attr: Attr): void {
     // First what makes system calls of its own.
     const type = this.mode(node) & S_IFMT;
     const nlink = type === S_IFDIR ? this.#nlink(node) : 0;
     const { found } = this.#layers;
     this.#stat(node);
-    attr.ino = this.inos.shown(found.devMajor, found.devMinor, found.inoLow, found.inoHigh);
+    attr.ino = this.#nodes.ino(node);
     attr.mode = found.mode;
     attr.size = found.size;
     attr.blocks = found.blocks;
@@ -264,11 +268,20 @@ export class FoldersLower implements Lower {
     const nodes = this.#nodes;
     // The folder around was looked into, or this one would have no number.
     const { parts: stack } = this.#state(nodes.folder(folder));
-    const parts = findParts(this.#layers, this.#roots, stack, nodes.part(folder), nodes.name(folder));
+    const [start, name] = [nodes.part(folder), nodes.name(folder)];
+    const parts = this.#atBottom(folder)
+      ? [bottomPart(this.#layers, stack[start], name)]
+      : findParts(this.#layers, this.#roots, stack, start, name);
     if (parts.length === 0) throw new ErrnoError(errno.ESTALE, 'node');
     const state: FolderState = { parts, calls: 0, subfolders: -1 };
     this.#folders.set(folder, state);
     return state;
+  }
+
+  /** Whether a folder was found in the lowest layer, so that it consists of nothing else. */
+  #atBottom(folder: LowerNode): boolean {
+    const { parts } = this.#state(this.#nodes.folder(folder));
+    return parts[this.#nodes.part(folder)].layer === this.#roots.length - 1;
   }
 
   #listing(folder: LowerNode): Listing {
@@ -310,12 +323,17 @@ export class FoldersLower implements Lower {
     const key = linked ? this.inos.identity(found.devMajor, found.devMinor, found.inoLow, found.inoHigh) : 0;
     let node = linked ? this.#linked.get(key) : undefined;
     if (node === undefined) {
-      node = this.#nodes.add(found.mode, part, linked ? FLAG.linked : 0);
+      node = this.#nodes.add(found.mode, part, linked ? FLAG.linked : 0, this.#foundIno());
       if (linked) this.#linked.set(key, node);
     }
     this.#nodes.addName(folder, name, node);
     this.#found = node;
     return node;
+  }
+
+  #foundIno(): number {
+    const { found } = this.#layers;
+    return this.inos.shown(found.devMajor, found.devMinor, found.inoLow, found.inoHigh);
   }
 
   #linkedNames(): Map<LowerNode, LowerName[]> {
@@ -342,12 +360,13 @@ export class FoldersLower implements Lower {
   }
 
   #nlink(folder: LowerNode): number {
-    const state = this.#state(folder);
-    if (state.subfolders < 0 && state.parts.length === 1) {
+    const known = this.#folders.get(folder);
+    if (known === undefined ? this.#atBottom(folder) : known.subfolders < 0 && known.parts.length === 1) {
       this.#stat(folder);
       // Some filesystems count names of folders, some do not and say 1.
       if (this.#layers.found.nlink >= 2) return this.#layers.found.nlink;
     }
+    const state = known ?? this.#state(folder);
     if (state.subfolders < 0) this.#listing(folder);
     return state.subfolders + 2;
   }

@@ -12,7 +12,7 @@ it('finds every name that was added, and no other', () => {
         const key = `${String(folder)}/${name}`;
         expect(nodes.find(folder, name)).toBe(model.get(key) ?? 0);
         if (model.has(key)) continue;
-        const node = nodes.add(0o100644, folder, 0);
+        const node = nodes.add(0o100644, folder, 0, 1);
         nodes.addName(folder, name, node);
         model.set(key, node);
       }
@@ -26,14 +26,16 @@ it('finds every name that was added, and no other', () => {
 
 it('grows, and keeps what it knows', () => {
   const nodes = new Nodes();
-  for (let i = 0; i < 50_000; i++) nodes.addName(i % 7, `name${String(i)}`, nodes.add(i % 65_536, i % 300, i % 2));
+  for (let i = 0; i < 50_000; i++)
+    nodes.addName(i % 7, `name${String(i)}`, nodes.add(i % 65_536, i % 300, i % 2, 2 ** 44 + i));
   for (let i = 0; i < 50_000; i++) {
     const node = nodes.find(i % 7, `name${String(i)}`);
     if (
       node !== i + 1 ||
       nodes.mode(node) !== i % 65_536 ||
       nodes.part(node) !== i % 300 ||
-      nodes.flags(node) !== i % 2
+      nodes.flags(node) !== i % 2 ||
+      nodes.ino(node) !== 2 ** 44 + i
     ) {
       throw new Error(`name${String(i)} is lost`);
     }
@@ -44,11 +46,11 @@ it('grows, and keeps what it knows', () => {
 
 it('a node keeps its first name when it gets others', () => {
   const nodes = new Nodes();
-  const node = nodes.add(0o100644, 3, 1);
+  const node = nodes.add(0o100644, 3, 1, 2 ** 52);
   nodes.addName(1, 'first', node);
   nodes.addName(2, 'second', node);
   expect([nodes.find(1, 'first'), nodes.find(2, 'second')]).toEqual([node, node]);
-  expect([nodes.folder(node), nodes.name(node)]).toEqual([1, 'first']);
+  expect([nodes.folder(node), nodes.name(node), nodes.ino(node)]).toEqual([1, 'first', 2 ** 52]);
   nodes.setFlags(node, 4);
   expect(nodes.flags(node)).toBe(5);
 });

@@ -4,7 +4,7 @@ const FIRST_SIZE = 1024;
 const SHIFT = 16;
 
 /**
- * The files that were ever asked for, by number, and their names. About 30 bytes each besides the name itself, because
+ * The files that were ever asked for, by number, and their names. About 40 bytes each besides the name itself, because
  * nothing is ever forgotten: numbers must stay the same while mounted.
  */
 export class Nodes {
@@ -14,6 +14,8 @@ export class Nodes {
   #flags = new Uint8Array(FIRST_SIZE);
   /** Which part of its folder each node lies in. */
   #part = new Uint16Array(FIRST_SIZE);
+  /** What stat shows as the inode number of each node. */
+  #ino = new Float64Array(FIRST_SIZE);
   /** The first name of each node. */
   #first = new Uint32Array(FIRST_SIZE);
   #nodes = 1;
@@ -33,17 +35,19 @@ export class Nodes {
   }
 
   /** A new node; its name is added by {@link addName}. */
-  add(mode: number, part: number, flags: number): LowerNode {
+  add(mode: number, part: number, flags: number, ino: number): LowerNode {
     const node = this.#nodes++;
     if (node >= this.#mode.length) {
       this.#mode = grown(this.#mode, Uint16Array);
       this.#flags = grown(this.#flags, Uint8Array);
       this.#part = grown(this.#part, Uint16Array);
+      this.#ino = grown(this.#ino, Float64Array);
       this.#first = grown(this.#first, Uint32Array);
     }
     this.#mode[node] = mode;
     this.#part[node] = part;
     this.#flags[node] = flags;
+    this.#ino[node] = ino;
     return node;
   }
 
@@ -64,6 +68,9 @@ export class Nodes {
 
   mode(node: LowerNode): number {
     return this.#mode[node];
+  }
+  ino(node: LowerNode): number {
+    return this.#ino[node];
   }
   part(node: LowerNode): number {
     return this.#part[node];

@@ -4,7 +4,7 @@
  */
 import { ErrnoError, errno } from '@layerfs/linux';
 import type { Layers, Part } from './folders-layers.js';
-import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks, type Marks, type Redirect } from './folders-marks.js';
+import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks, type Redirect } from './folders-marks.js';
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
@@ -29,6 +29,18 @@ export function findParts(
   const walk = new Walk(layers, roots, name);
   walk.run(stack, start);
   return walk.parts;
+}
+
+/** {@link findParts} of a folder in the lowest layer, which is known to be one: nothing is looked for below it. */
+export function bottomPart(layers: Layers, parent: Part, name: string): Part {
+  let xwhiteouts = false;
+  try {
+    ({ xwhiteouts } = readMarks(layers, parent, name));
+  } catch (error) {
+    // Redirects lead nowhere from here, so that one that is broken is no error.
+    if (!(error instanceof ErrnoError) || error.errno !== errno.EIO) throw error;
+  }
+  return { layer: parent.layer, parent, name, xwhiteouts, markers: undefined };
 }
 
 /**
@@ -113,13 +125,16 @@ class Walk {
 
   #folder(parent: Part, name: string, rest: number, bottom: boolean): Part {
     const layers = this.#layers;
-    const marks = readMarksOf(layers, parent, name, bottom);
-    const part: Part = { layer: parent.layer, parent, name, xwhiteouts: marks.xwhiteouts, markers: undefined };
+    const marks = bottom ? undefined : readMarks(layers, parent, name);
+    const part =
+      marks === undefined
+        ? bottomPart(layers, parent, name)
+        : { layer: parent.layer, parent, name, xwhiteouts: marks.xwhiteouts, markers: undefined };
     if (rest === 1) {
       this.#isFolder = true;
       this.parts.push(part);
     }
-    if (bottom) return part;
+    if (marks === undefined) return part;
     if (marks.opaque || hasMarker(layers, parent, name) || hasOpaqueMarker(layers, parent, name)) this.#stop = true;
     else this.#redirect(marks.redirect, rest);
     return part;
@@ -148,15 +163,3 @@ class Walk {
     this.#target = { absolute: absolute || redirect.absolute, names: path };
   }
 }
-
-/** In the lowest layer redirects lead nowhere, so that one that is broken is no error there. */
-function readMarksOf(layers: Layers, parent: Part, name: string, bottom: boolean): Marks {
-  try {
-    return readMarks(layers, parent, name);
-  } catch (error) {
-    if (bottom && error instanceof ErrnoError && error.errno === errno.EIO) return BROKEN;
-    throw error;
-  }
-}
-
-const BROKEN: Marks = { opaque: false, xwhiteouts: false, metacopy: false, redirect: undefined };

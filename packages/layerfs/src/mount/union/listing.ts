@@ -1,5 +1,6 @@
 import { Attr, type Reply } from '@layerfs/fuse';
 import { ErrnoError } from '@layerfs/linux';
+import { LRUCache } from 'lru-cache';
 import { latin1Bytes } from '../../core/bytes.js';
 import { Folder, type Inode } from './inodes.js';
 import type { LowerNode } from './lower.js';
@@ -12,7 +13,10 @@ const DT_DIR = 4;
 /** Zero would end a listing. */
 const BAD_INO = 2 ** 50;
 
-/** An open merged folder: its names as they were when it was read from the beginning. */
+/** So many listings of merged folders are kept for whoever goes on with them. */
+const KEEP = 64;
+
+/** A merged folder: its names as they were when it was read from the beginning. */
 interface Snapshot {
   readonly children: readonly Child[];
   readonly version: number;
@@ -25,13 +29,15 @@ export type Lifetime = (node: Inode | LowerNode) => number;
 export class Listing {
   readonly #union: Union;
   readonly #lifetime: Lifetime;
-  readonly #open = new Map<number, Snapshot>();
+  /** By handle; by nodeid below zero where the kernel opens folders without asking. */
+  readonly #open: LRUCache<number, Snapshot>;
   readonly #attr = new Attr();
   #next = 1;
 
   constructor(union: Union, lifetime: Lifetime) {
     this.#union = union;
     this.#lifetime = lifetime;
+    this.#open = new LRUCache({ max: KEEP, dispose: ({ children }) => this.#unpin(children) });
   }
 
   /** A handle. */
@@ -40,20 +46,21 @@ export class Listing {
   }
 
   release(fh: number): void {
-    const snapshot = this.#open.get(fh);
-    if (snapshot === undefined) return;
     this.#open.delete(fh);
-    for (const { node } of snapshot.children) if (typeof node === 'object') this.#union.table.unpin(node);
   }
 
-  #snapshot(folder: Folder, fh: number, offset: number): Snapshot {
-    const known = this.#open.get(fh);
+  #unpin(children: readonly Child[]): void {
+    for (const { node } of children) if (typeof node === 'object') this.#union.table.unpin(node);
+  }
+
+  #snapshot(folder: Folder, nodeid: number, fh: number, offset: number): Snapshot {
+    const key = fh === 0 ? -nodeid : fh;
+    const known = this.#open.get(key);
     if (known !== undefined && offset > 0) return known;
-    this.release(fh);
     // It may begin in the middle: the kernel had what comes before from another listing, or from the lower alone.
     const snapshot = { children: this.#union.children(folder), version: folder.version };
     for (const { node } of snapshot.children) if (typeof node === 'object') this.#union.table.pin(node);
-    this.#open.set(fh, snapshot);
+    this.#open.set(key, snapshot);
     return snapshot;
   }
 
@@ -63,13 +70,14 @@ export class Listing {
     reply.directory(size);
     if (!this.#dots(node, offset, plus, reply)) return;
     const at = Math.max(0, offset - FIRST);
-    if (node instanceof Folder) this.#merged(node, this.#snapshot(node, fh, offset), at, plus, reply);
+    if (node instanceof Folder) this.#merged(node, this.#snapshot(node, nodeid, fh, offset), at, plus, reply);
     else this.#plain(node as LowerNode, at, plus, reply);
   }
 
   #dots(node: Inode | LowerNode, offset: number, plus: boolean, reply: Reply): boolean {
     for (let dots = offset + 1; dots <= FIRST; dots++) {
-      this.#union.fill(dots === 1 ? node : this.#parent(node), this.#attr);
+      // All that the kernel takes of these two: it counts no lookup of nodeid 0.
+      this.#attr.ino = this.#ino(dots === 1 ? node : this.#parent(node));
       const added = plus
         ? reply.addDirentPlus(0, this.#attr, 0, DT_DIR, dots, DOT, 0, dots)
         : reply.addDirent(this.#attr.ino, DT_DIR, dots, DOT, 0, dots);
@@ -118,8 +126,7 @@ export class Listing {
     const next = place + FIRST + 1;
     const type = union.type(node) >>> 12;
     if (!plus) {
-      const ino = typeof node === 'number' ? this.#lowerIno(node) : node.ino;
-      return reply.addDirent(ino, type, next, bytes, 0, bytes.length);
+      return reply.addDirent(this.#ino(node), type, next, bytes, 0, bytes.length);
     }
     union.fill(node, this.#attr);
     const nodeid = union.nodeid(node);
@@ -138,9 +145,8 @@ export class Listing {
       : reply.addDirent(BAD_INO, 0, next, bytes, 0, bytes.length);
   }
 
-  #lowerIno(node: LowerNode): number {
-    this.#union.lower.fill(node, this.#attr);
-    return this.#attr.ino;
+  #ino(node: Inode | LowerNode): number {
+    return typeof node === 'number' ? this.#union.lower.ino(node) : node.ino;
   }
 }
 

@@ -31,6 +31,8 @@ export interface Lower {
   lookup(folder: LowerNode, name: string): LowerNode;
   /** Type and permissions, as in st_mode. */
   mode(node: LowerNode): number;
+  /** What stat shows as `st_ino`, without looking at the file. */
+  ino(node: LowerNode): number;
   /** Everything that stat shows. A folder's nlink is 2 and one for each folder in it. */
   fill(node: LowerNode, attr: Attr): void;
   /** The folder that a folder lies in; the root's is the root. */

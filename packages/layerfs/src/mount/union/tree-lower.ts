@@ -43,6 +43,10 @@ export class TreeLower implements Lower {
     return this.#tree.mode(node);
   }
 
+  ino(node: LowerNode): number {
+    return node;
+  }
+
   fill(node: LowerNode, attr: Attr): void {
     const tree = this.#tree;
     const mode = tree.mode(node);

@@ -8,6 +8,7 @@ import {
   type Caller,
   type FileSystem,
   type InitOptions,
+  type Negotiated,
   type Reply,
   type SetAttr,
 } from '@layerfs/fuse';
@@ -31,6 +32,8 @@ export interface UnionOptions {
   readonly passthrough: boolean;
   /** 2 when upper or the objects lie on a stacked filesystem. */
   readonly maxStackDepth: number;
+  /** The mount is read-only: nothing is ever removed, and folders need not be opened. */
+  readonly readOnly?: boolean;
   /** Nothing need survive a crash. */
   readonly volatile: boolean;
   /** Node's event loop of the serving thread gets its turns: what waits for the disk can be answered later. */
@@ -85,6 +88,9 @@ export class UnionFileSystem implements FileSystem {
   readonly #turns: boolean;
   readonly #trust: number;
   readonly #hasXattrs: boolean;
+  readonly #readOnly: boolean;
+  /** The kernel opens folders without asking once it was told that there is no such operation. */
+  #freeOpendir = false;
 
   constructor(lower: Lower, upper: Upper, options: UnionOptions) {
     this.#union = new Union(lower, upper);
@@ -92,6 +98,7 @@ export class UnionFileSystem implements FileSystem {
     this.#turns = options.turns;
     this.#trust = options.lifetime ?? FOR_GOOD;
     this.#hasXattrs = options.xattrs ?? true;
+    this.#readOnly = options.readOnly ?? false;
     this.#copyUp = new CopyUp(this.#union, !options.volatile);
     this.#content = new Content(this.#union, this.#copyUp);
     this.#namespace = new Namespace(this.#union, this.#copyUp, (nodeid) => this.#content.isOpen(nodeid));
@@ -116,6 +123,11 @@ export class UnionFileSystem implements FileSystem {
       ],
       maxStackDepth: options.maxStackDepth,
     };
+  }
+
+  ready({ offered }: Negotiated): void {
+    // Where names come and go, what a listing holds must be let go of when it ends, so that its end must be told.
+    this.#freeOpendir = this.#readOnly && offered.has(INIT.NO_OPENDIR_SUPPORT);
   }
 
   /** To be called after INIT, before the first request. @param invalidate makes the kernel drop an inode's attributes */
@@ -435,7 +447,8 @@ export class UnionFileSystem implements FileSystem {
 
   opendir(caller: Caller, _flags: number, reply: Reply): void {
     if (this.#union.type(this.#union.find(caller.nodeid)) !== S_IFDIR) throw new ErrnoError(errno.ENOTDIR, 'opendir');
-    reply.open(this.#listing.open(), FOPEN.CACHE_DIR | FOPEN.KEEP_CACHE);
+    if (this.#freeOpendir) reply.error(errno.ENOSYS);
+    else reply.open(this.#listing.open(), FOPEN.CACHE_DIR | FOPEN.KEEP_CACHE);
   }
 
   readdir(caller: Caller, fh: number, offset: number, size: number, reply: Reply): void {

@@ -103,15 +103,10 @@ export class Union {
     if (found instanceof Folder && found.lower === lower) return found;
     // Moved by an earlier mount, and not met again in this one.
     if (found !== lower) throw new ErrnoError(errno.ESTALE, 'lower folder');
-    const folder = new Folder(lower, this.#lowerIno(lower), lower, undefined, at.name);
+    const folder = new Folder(lower, this.lower.ino(lower), lower, undefined, at.name);
     this.table.add(folder);
     this.table.place(folder, parent, at.name);
     return folder;
-  }
-
-  #lowerIno(lower: LowerNode): number {
-    this.lower.fill(lower, this.#scratch);
-    return this.#scratch.ino;
   }
 
   #lowerBlocks(lower: LowerNode): number {
@@ -229,7 +224,7 @@ export class Union {
   #ino(stat: Statx, target: Uint8Array, lower: LowerNode, marks: ReadonlySet<string>): number {
     const origin = marks.has(format.ORIGIN_INO) ? this.upper.marked(target, format.ORIGIN_INO) : undefined;
     if (origin?.length === 8) return Number(Buffer.from(origin).readBigUInt64LE());
-    return lower === 0 ? UPPER_INO + stat.ino : this.#lowerIno(lower);
+    return lower === 0 ? UPPER_INO + stat.ino : this.lower.ino(lower);
   }
 
   /** Fills what stat shows. @param known what stat of the upper file says, where that was just asked */
