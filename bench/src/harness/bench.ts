@@ -173,8 +173,10 @@ export class Bench {
       }
     }
     const seconds = (millis: number): string => (millis / 1000).toFixed(0);
-    const each = taken.map(({ subject, spent }) => `${subject.name} ${seconds(spent)}`).join(', ');
-    this.say(`${titles.join('; ')}: ${seconds(performance.now() - started)} s (${each})`);
+    const long = taken.filter(({ spent }) => spent >= 1000);
+    const each = long.map(({ subject, spent }) => `${subject.name} ${seconds(spent)}`).join(', ');
+    const of = each === '' ? '' : ` (${each})`;
+    this.say(`${titles.join('; ')}: ${seconds(performance.now() - started)} s${of}`);
   }
 
   /** Keeps a figure that was measured otherwise. */
