@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { testImage } from '../data/images.js';
-import { makeTags } from '../data/tags.js';
 import { NoUpgrades } from '../data/upgrades.js';
 import type { Area } from '../harness/area.js';
 import { inArea, type Bench, type Benchmark } from '../harness/bench.js';
@@ -81,7 +80,7 @@ function available(): number {
 /** Versions of one image, all unpacked, in snapshotters that have nothing else. */
 async function tags(bench: Bench, area: Area, runtimes: readonly Runtime[]): Promise<void> {
   try {
-    const { layout, tags: names } = await makeTags(area, bench.quick ? 3 : 10, bench.quick);
+    const { layout, tags: names } = await bench.data.tags(bench.quick);
     const archive = join(area.folder, 'tags.tar');
     run('tar', '-C', layout, '-cf', archive, '.');
     for (const runtime of runtimes) {
