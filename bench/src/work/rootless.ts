@@ -68,7 +68,7 @@ function tree(bench: Bench, layerfs: string, folder: string, user: AsUser): Show
 
 /** A large file, and many small ones of up to 16 KiB. */
 function files(bench: Bench, layerfs: string, folder: string, user: AsUser): Shown {
-  const [folders, each, megabytes] = bench.quick ? [20, 50, 16] : [200, 100, 256];
+  const [folders, each, megabytes] = bench.quick ? [20, 50, 16] : [100, 100, 256];
   const bytes = randomBytes(1 << 20);
   for (let i = 0; i < folders; i++) {
     const at = join(folder, 'small', String(i));
@@ -105,7 +105,7 @@ async function reads(bench: Bench, compare: Compare, shown: Shown, user: AsUser)
   const titles = ['a large file, first read of the mount', 'a large file, again'];
   await compare(titles, shown, bench.rounds(5, 1), (root) => [cat(root), cat(root)]);
   const many = ['many small files, first read of the mount', 'many small files, again'];
-  await compare(many, shown, bench.rounds(5, 1), (root) => [small(root), small(root)]);
+  await compare(many, shown, bench.rounds(3, 1), (root) => [small(root), small(root)]);
 }
 
 function timed(user: AsUser, command: string): number {
