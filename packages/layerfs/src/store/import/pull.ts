@@ -33,10 +33,11 @@ export async function pullImages(context: StoreContext, ref: string, options: Pu
   try {
     const result = await importSource(
       context,
-      ({ folder }) =>
+      ({ folder }, threads) =>
         openRegistry(context, registry, reference, {
           folder,
           allPlatforms,
+          onNew: () => threads.warm(),
           onFetched: (bytes) => {
             fetched += bytes;
             options.onProgress?.({ kind: 'fetched', bytes });

@@ -148,6 +148,11 @@ export class InflateThreads {
   readonly #idle: InflateThread[] = [];
   readonly #all = new Set<InflateThread>();
 
+  /** Starts one for which there will be work soon; who waits for a network meanwhile does not wait for it then. */
+  warm(): void {
+    if (this.#all.size === 0) this.#idle.push(this.take());
+  }
+
   take(): InflateThread {
     const idle = this.#idle.pop();
     if (idle !== undefined) return idle;

@@ -1,4 +1,5 @@
 /** Images of a registry: their documents are fetched at once, their layers when they are read. */
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { Digest } from '../../core/digest.js';
 import { digestHex } from '../../core/digest.js';
@@ -25,6 +26,8 @@ export interface RegistrySelection extends Selection {
   readonly folder: string;
   /** Told of bytes of layers as they come over the network. */
   readonly onFetched: (bytes: number) => void;
+  /** Told early that the store has not the image, so that layers will probably come. */
+  readonly onNew?: () => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -41,6 +44,7 @@ export async function openRegistry(
   const { signal, allPlatforms } = selection;
   const notes: string[] = [];
   const top = await registry.manifest(reference, { signal });
+  if (!existsSync(context.paths.blob(top.digest))) selection.onNew?.();
   const documents = registryDocuments(context, registry, reference, selection, top);
   const root: Descriptor = { mediaType: top.mediaType, digest: top.digest, size: top.bytes.length };
   const label = formatRegistryReference(reference);
