@@ -63,14 +63,16 @@ export const LOWER_WORKS: readonly Work[] = [
   { name: 'rm -rf of a lower tree', command: 'rm -rf usr/share usr/lib' },
 ];
 
-/** Copies half of the image's contents into a repository. */
-export const GIT: Work = {
-  name: 'git: add, commit and status of a lower tree',
-  command: [
-    'cd usr/share && git init -q . 2> /dev/null && git add -A .',
-    'git -c user.name=bench -c user.email=bench@localhost commit -qm all && git status --porcelain',
-  ].join(' && '),
-};
+/** Copies a part of the image's contents into a repository. @param folder of the image */
+export function gitWork(folder: string): Work {
+  return {
+    name: 'git: add, commit and status of a lower tree',
+    command: [
+      `cd ${folder} && git init -q . 2> /dev/null && git add -A .`,
+      'git -c user.name=bench -c user.email=bench@localhost commit -qm all && git status --porcelain',
+    ].join(' && '),
+  };
+}
 
 /** Some hundred real packages out of npm's cache, as the tests install them. */
 export function npmInstall(area: Area): Work {

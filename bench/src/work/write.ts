@@ -7,7 +7,7 @@ import { inArea, type Bench, type Benchmark } from '../harness/bench.js';
 import { LAYERFS, run, time } from '../harness/programs.js';
 import { whileMounted, type Peer, type Stack } from '../peers/peer.js';
 import { mountPeers } from '../peers/peers.js';
-import { GIT, LOWER_WORKS, newWorks, npmInstall, type Work } from './works.js';
+import { gitWork, LOWER_WORKS, newWorks, npmInstall, type Work } from './works.js';
 
 const LARGE = 512 << 20;
 /** Who takes minutes: for everything, and for the largest works. */
@@ -39,7 +39,10 @@ export const writing: Benchmark = {
       // They take long enough to say something in fewer rounds.
       const few = bench.rounds(2, 1);
       const fewer = (work: Work): Peer[] => leaveOut(bench, [work], peers, SLOWER);
-      if (bench.has('git')) await measure(bench, area, [GIT], stack, fewer(GIT), few);
+      if (bench.has('git')) {
+        const git = gitWork(bench.quick ? 'usr' : 'usr/share');
+        await measure(bench, area, [git], stack, fewer(git), few);
+      }
       const bytes = bench.quick ? LARGE / 8 : LARGE;
       const append = { name: `append to a lower file of ${bytes >> 20} MiB`, command: 'echo more >> large' };
       await measure(bench, area, [append], largeStack(area, bytes), fewer(append), rounds);
