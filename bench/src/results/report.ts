@@ -92,16 +92,22 @@ function partLines({ parts = [] }: Results): string[] {
   });
 }
 
-/** What it was measured on. */
-export function machineLines({ machine, quick }: Results): string[] {
+/** What it was measured on; of a merged file, what each run was of, and which of them were disturbed. */
+export function machineLines({ machine, quick, parts = [] }: Results): string[] {
   const { cpu, cores, memory, kernel, disk, node, commit, peers, load, busy } = machine;
   const versions = Object.entries(peers).map(([program, version]) => `${program} ${version}`);
-  const warning = notIdle(machine);
+  const commits = parts.length === 0 ? [commit] : [...new Set(parts.map((part) => part.machine.commit))];
+  const runs = parts.length === 0 ? [{ machine, benchmarks: [] }] : parts;
   return [
     `- ${cores} processors (${cpu}), ${(memory / 1024).toFixed(0)} GiB, disk ${disk}, Linux ${kernel}, Node ${node}`,
-    `- layerfs at ${commit}; ${versions.join(', ')}`,
-    `- at the start: load ${load.toFixed(2)}, others took ${(busy * 100).toFixed(0)} % of the processors`,
-    ...(warning === undefined ? [] : [`- **${warning}**`]),
+    `- layerfs at ${commits.join(', ')}; ${versions.join(', ')}`,
+    ...(parts.length === 0
+      ? [`- at the start: load ${load.toFixed(2)}, others took ${(busy * 100).toFixed(0)} % of the processors`]
+      : []),
+    ...runs.flatMap((run) => {
+      const warning = notIdle(run.machine);
+      return warning === undefined ? [] : [`- **${[...run.benchmarks, warning].join(', ')}**`];
+    }),
     ...(quick ? ['- **a quick run: small data, few rounds; its figures mean nothing**'] : []),
   ];
 }
