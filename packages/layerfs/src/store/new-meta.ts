@@ -11,7 +11,10 @@ import type { StorePaths } from './paths.js';
  */
 export async function makeMeta(paths: StorePaths): Promise<void> {
   if (existsSync(paths.records)) return;
-  if (readdirSync(paths.layers).length > 0) {
+  const used = readdirSync(paths.layers).length > 0;
+  // Somebody may have made them, and a layer, since.
+  if (existsSync(paths.records)) return;
+  if (used) {
     throw new LayerfsError('corrupt', `the store is damaged: ${paths.records} is missing`);
   }
   // Nobody sweeps meanwhile.

@@ -179,15 +179,18 @@ export function accessError(error: unknown, root: string): unknown {
   return error;
 }
 
-// Not mkdirSync's `recursive`: in Node 20 that loops for ever where a folder can have no new ones, as /proc.
+// Not mkdirSync's `recursive`: in Node 20 that loops for ever where a folder can have no new ones, as /proc. Others may make
+// the same folders meanwhile.
 function makeFolder(path: string, mode: number): void {
-  try {
-    mkdirSync(path, { mode });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
-    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error;
-    makeFolder(dirname(path), mode);
-    mkdirSync(path, { mode });
+  for (let again = false; ; again = true) {
+    try {
+      mkdirSync(path, { mode });
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+      if (code !== 'ENOENT' || again) throw error;
+      if (!existsSync(dirname(path))) makeFolder(dirname(path), mode);
+    }
   }
 }
