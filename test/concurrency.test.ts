@@ -16,6 +16,9 @@ const SECONDS = Number(process.env['LAYERFS_CONCURRENCY_SECONDS'] ?? 20);
 const PROCESSES = 8;
 const IMAGES = 20;
 const USER = fileURLToPath(new URL('support/store-user.mjs', import.meta.url));
+const HELD_UP = fileURLToPath(new URL('support/held-up.cjs', import.meta.url));
+const HELD_UP_OFTEN = { ...process.env, HELD_UP: '60' };
+const LIBRARY = new URL('../packages/layerfs/dist/index.js', import.meta.url).href;
 
 let work: string;
 beforeEach(() => {
@@ -46,11 +49,17 @@ function image(number: number): SmallImage {
   return imageOf([...bases, own]);
 }
 
-async function run(root: string, layouts: string, number: number, mounts: boolean): Promise<unknown> {
+async function run(
+  root: string,
+  layouts: string,
+  number: number,
+  { seconds, mounts, heldUp }: { seconds: number; mounts: boolean; heldUp: boolean },
+): Promise<unknown> {
   const folder = join(work, `user-${number}`);
   const seed = 1 + number * 7919;
-  const parameters = [root, layouts, IMAGES, SECONDS, seed, folder, mounts ? 'yes' : 'no'].map(String);
-  const child = spawn(process.execPath, [USER, ...parameters], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const parameters = [root, layouts, IMAGES, seconds, seed, folder, mounts ? 'yes' : 'no'].map(String);
+  const before = heldUp ? ['--require', HELD_UP] : [];
+  const child = spawn(process.execPath, [...before, USER, ...parameters], { stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let errors = '';
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
@@ -86,17 +95,20 @@ async function checkExports(store: Store, images: readonly SmallImage[]): Promis
   }
 }
 
-test(
-  'eight processes import, mount, read, export, remove, collect and check the same twenty images',
+test.each([
+  { held: 'as fast as they can', seconds: SECONDS, heldUp: false },
+  { held: 'held up between any two calls', seconds: SECONDS / 2, heldUp: true },
+])(
+  'eight processes import, mount, read, export, remove, collect and check the same twenty images, $held',
   { timeout: (SECONDS + 240) * 1000 },
-  async () => {
+  async ({ seconds, heldUp }) => {
     const reason = missing('fuse');
     if (reason !== undefined) console.warn(`skipped: mounts beside imports and removals: ${reason}`);
     const root = join(work, 'store');
     const images = Array.from({ length: IMAGES }, (_, number) => image(number));
     for (const [number, each] of images.entries()) layoutOf(join(work, 'layouts', `${number}`), { latest: each });
     const runs = Array.from({ length: PROCESSES }, (_, number) =>
-      run(root, join(work, 'layouts'), number, reason === undefined),
+      run(root, join(work, 'layouts'), number, { seconds, mounts: reason === undefined, heldUp }),
     );
     const results = (await Promise.allSettled(runs)).map((each) => {
       if (each.status === 'rejected') throw each.reason;
@@ -172,4 +184,31 @@ test('the same layer, imported by six at once, is read once', { timeout: 60_000 
   expect(await stores[0].gc()).toMatchObject({ disagreeing: 0, freedBytes: 0 });
   for (const store of stores) await store.close();
   expect(existsSync(join(root, 'ingest'))).toBe(true);
+});
+
+test('a store that six make at once is made, and nobody is refused', { timeout: 120_000 }, async () => {
+  const layout = layoutOf(join(work, 'layout'), { latest: image(7) });
+  const rounds = 12;
+  // All begin each round at the same moment.
+  const program = `
+    const { openStore } = await import(${JSON.stringify(LIBRARY)});
+    for (let round = 0; round < ${rounds}; round++) {
+      const at = ${Date.now() + 2000} + round * 250;
+      while (Date.now() < at) await new Promise((resolve) => setTimeout(resolve, at - Date.now()));
+      const store = await openStore({ root: ${JSON.stringify(join(work, 'below/store-'))} + round });
+      await store.import(${JSON.stringify(layout)}, { name: 'same' });
+      await store.close();
+    }`;
+  const made = Array.from({ length: 6 }, async () => {
+    const args = ['--require', HELD_UP, '--input-type=module', '--eval', program];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env: HELD_UP_OFTEN });
+    let errors = '';
+    child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code, errors };
+  });
+  for (const each of await Promise.all(made)) expect(each).toEqual({ code: 0, errors: '' });
+  for (let round = 0; round < rounds; round++) {
+    expect(await checkStore(join(work, `below/store-${round}`))).toMatchObject({ state: 'sound', problems: [] });
+  }
 });

@@ -53,10 +53,7 @@ test(
 
 test('four processes import the same image at once: all succeed, one copy', async () => {
   const { path } = await testImage('mini');
-  const results = await Promise.all(
-    [1, 2, 3, 4].map((number) => place.try(['import', path, '--name', `same:${number}`])),
-  );
-  for (const { code, stderr } of results) expect({ code, stderr }).toMatchObject({ code: 0 });
+  await Promise.all([1, 2, 3, 4].map((number) => place.ok(['import', path, '--name', `same:${number}`])));
   const alone = new Workplace();
   await alone.ok(['import', path, '--name', 'same']);
   expect(contents(place.root)).toEqual(contents(alone.root));
