@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { explainError, type Doing } from './errors.js';
 import { note } from './output.js';
-import { buildProgram, type Runner } from './program.js';
+import { buildProgram, type Runner } from './program/program.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;

@@ -2,7 +2,7 @@ import { candidates } from '../completion/candidates.js';
 import { namesOf } from '../completion/names.js';
 import { SCRIPTS, type Shell } from '../completion/scripts.js';
 import { print } from '../output.js';
-import { buildProgram } from '../program.js';
+import { buildProgram } from '../program/program.js';
 
 /** `layerfs completion`: the script for a shell or, called by that with the words of a command line, what could stand for the last. */
 export async function run(shell: Shell, words: readonly string[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { buildProgram } from '../program.js';
+import { buildProgram } from '../program/program.js';
 import { candidates, placeholderOf, type Names } from './candidates.js';
 import { kindsOf } from './kinds.js';
 

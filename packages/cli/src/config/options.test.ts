@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { buildProgram } from '../program.js';
+import { buildProgram } from '../program/program.js';
 
 let folder: string;
 beforeEach(() => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { buildProgram } from '../program.js';
+import { buildProgram } from '../program/program.js';
 import { manualPages } from './pages.js';
 import { escaped } from './troff.js';
 

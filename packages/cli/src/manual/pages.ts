@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { buildProgram } from '../program.js';
+import { buildProgram } from '../program/program.js';
 import { fuseLayerfsManual, layerfsManual } from './manual.js';
 
 /** The manual pages by their file names, as they are to be in the package's folder `man`. */

@@ -81,7 +81,7 @@ test('every command can be loaded', async () => {
 });
 
 test('the documentation has every command and every option', () => {
-  const text = readFileSync(new URL('../../../docs/cli.md', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('../../../../docs/cli.md', import.meta.url), 'utf8');
   const lacking: string[] = [];
   for (const each of program().command.commands) {
     const start = text.indexOf(`\n### ${each.name()}`);
