@@ -29,7 +29,13 @@ export const BENCHMARKS: readonly Benchmark[] = [
   snapshot,
   containers,
   manyContainers,
-  curves,
+  ...curves,
   scale,
   disk,
 ];
+
+/** Those that a name on the command line stands for: one, or all that begin with it and a hyphen, as `curves` does. */
+export function benchmarksNamed(name: string): string[] {
+  const names = BENCHMARKS.map((benchmark) => benchmark.name);
+  return names.includes(name) ? [name] : names.filter((each) => each.startsWith(`${name}-`));
+}

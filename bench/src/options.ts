@@ -1,6 +1,6 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
-import { BENCHMARKS } from './benchmarks.js';
+import { BENCHMARKS, benchmarksNamed } from './benchmarks.js';
 
 /** What was asked for. */
 export interface Options {
@@ -51,7 +51,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     },
   });
   if (values.help === true) return undefined;
-  const unknown = positionals.filter((name) => !BENCHMARKS.some((benchmark) => benchmark.name === name));
+  const unknown = positionals.filter((name) => benchmarksNamed(name).length === 0);
   if (unknown.length > 0) {
     throw new Error(`no benchmark ${unknown.join(', ')}; there are ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
   }
@@ -64,7 +64,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     throw new Error('--report of a quick run wants --json FILE: bench/results is for whole runs');
   }
   return {
-    names: positionals,
+    names: positionals.flatMap(benchmarksNamed),
     list,
     quick,
     full,

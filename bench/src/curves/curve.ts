@@ -8,9 +8,13 @@ import { whileMounted, type Peer, type Stack } from '../peers/peer.js';
 import { mountPeers } from '../peers/peers.js';
 
 /** A peer for which one round takes longer (milliseconds) is left out where there is more. */
-const PATIENCE = 10_000;
-/** After so long no more rounds are begun at a point. */
-const POINT = 30_000;
+const PATIENCE = 5000;
+/** Rounds at a point. */
+const ROUNDS = 3;
+/** After so long (milliseconds) no more rounds are begun at a point. */
+const POINT = 8000;
+/** After so long (milliseconds, with what is prepared) no further point is begun. */
+const AXIS = 60_000;
 
 /** One of the things that are measured on each mount. */
 export interface Measure {
@@ -38,8 +42,18 @@ export async function measureCurve(
   const mountpoint = join(area.folder, 'mnt');
   mkdirSync(mountpoint, { recursive: true });
   const out = new Set<string>();
-  for (const value of values) {
+  const titles = new Set<string>();
+  const started = performance.now();
+  for (const [i, value] of values.entries()) {
+    if (performance.now() - started > AXIS && !bench.full) {
+      const rest = values.slice(i).map((each) => each.toLocaleString('en-US'));
+      for (const title of titles) bench.note(title, `${axis} ${rest.join(', ')}: left out, as it takes long`);
+      break;
+    }
+    const next = values[i + 1] ?? value;
+    const preparing = performance.now();
     const { stack, measures } = make(value);
+    for (const { title } of measures) titles.add(title);
     const peers = mountPeers(bench, stack).filter(({ name }) => !out.has(name));
     const found = new Map<string, number[]>();
     const began = performance.now();
@@ -47,15 +61,16 @@ export async function measureCurve(
       for (const { title } of measures) bench.note(title, `${axis} ${value.toLocaleString('en-US')}: ${who} ${why}`);
       out.add(who);
     };
-    for (let round = 0; round < bench.rounds(2, 1); round++) {
-      if (performance.now() - began > POINT && !bench.full) break;
+    for (let round = 0; round < bench.rounds(ROUNDS, 1); round++) {
+      if (performance.now() - began > POINT) break;
       for (const peer of peers.filter(({ name }) => !out.has(name))) {
         await turn();
         const started = performance.now();
         const reason = measurePeer(peer, stack, mountpoint, measures, found);
         const took = performance.now() - started;
         if (reason !== undefined) left(peer.name, `fails, and is left out from here on: ${reason}`);
-        else if (took > PATIENCE && !bench.full && (peer.kind === 'peer' || peer.spare === true))
+        // What is ours and slow is not waited for where it would take as much more.
+        else if (peer.kind === 'peer' ? took > PATIENCE : peer.spare === true && (took * next) / value > PATIENCE)
           left(peer.name, 'takes long, and is left out from here on');
       }
     }
@@ -65,7 +80,9 @@ export async function measureCurve(
         if (rounds.length > 0) bench.add(title, { subject: name, kind, unit, values: rounds, at: { axis, value } });
       }
     }
-    bench.say(`${axis} ${value.toLocaleString('en-US')}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
+    const seconds = (from: number, to: number): string => `${((to - from) / 1000).toFixed(0)} s`;
+    const place = `${axis} ${value.toLocaleString('en-US')}`;
+    bench.say(`${place}: prepared in ${seconds(preparing, began)}, measured in ${seconds(began, performance.now())}`);
   }
 }
 

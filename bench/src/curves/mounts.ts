@@ -1,9 +1,10 @@
 /** What many mounts of one image take while nobody uses them. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Area } from '../harness/area.js';
 import type { Bench } from '../harness/bench.js';
-import { run } from '../harness/programs.js';
+import { median } from '../harness/figure.js';
+import { run, runs } from '../harness/programs.js';
 import { onRelease, turn } from '../harness/release.js';
 import type { Peer, Stack } from '../peers/peer.js';
 import { mountPeers } from '../peers/peers.js';
@@ -13,33 +14,37 @@ const MOUNTING = 'mounting one more, and walking it';
 /** After its last request a server tidies up. */
 const REST = 2000;
 /** For so long they are watched. */
-const IDLE = 4000;
-const TICK = 10;
-/** Where nothing serves a mount, more of them tell nothing new. */
-const WITHOUT_SERVER = 50;
-/** A peer for which mounting more takes longer (milliseconds) is left out from there. */
-const PATIENCE = 30_000;
+const IDLE = 3000;
+/** Who would take longer (milliseconds) to mount as many is left out from there; not our servers, which are what is to be seen. */
+const PATIENCE = 20_000;
 
 /** Mounts more and more, walks each once, and looks at the servers. */
 export async function measureMounts(bench: Bench, area: Area, stack: Stack, values: readonly number[]): Promise<void> {
   for (const peer of mountPeers(bench, stack).filter(({ kind }) => kind !== 'limit')) {
-    const releases: (() => void)[] = [];
+    const mounted: string[] = [];
     const servers = new Set<number>();
+    let last = 0;
+    // Also an interrupt ends them.
+    const release = onRelease(() => unmountAll(peer, stack, mounted, servers));
     try {
       for (const value of values) {
+        const spare = peer.kind === 'peer' || peer.spare === true || servers.size === 0;
+        if (spare && last * (value - mounted.length) > PATIENCE && !bench.full) {
+          bench.note(MOUNTING, `${peer.name} takes long, and is left out above ${mounted.length} mounts`);
+          break;
+        }
         const took: number[] = [];
-        const began = performance.now();
-        if (releases.length > 0 && servers.size === 0 && value > WITHOUT_SERVER && !bench.full) break;
-        while (releases.length < value) {
+        while (mounted.length < value) {
           await turn();
           const started = performance.now();
-          mountOne(peer, stack, area.make('mnt'), releases, servers);
+          mountOne(peer, stack, area.make('mnt'), mounted, servers);
           took.push(performance.now() - started);
         }
         const at = { axis: AXIS, value };
         const keep = (title: string, unit: string, values: readonly number[]): void =>
           bench.add(title, { subject: peer.name, kind: peer.kind, unit, values, at });
         keep(MOUNTING, 'ms', took);
+        last = median(took);
         if (servers.size === 0) continue;
         await sleep(REST);
         keep('memory of the servers, for each mount', 'MB', [memory(servers) / value]);
@@ -48,10 +53,6 @@ export async function measureMounts(bench: Bench, area: Area, stack: Stack, valu
         keep('processor time of idle servers, for each mount', 'ms a minute', [
           ((processorTime(servers) - before) * 60_000) / IDLE / value,
         ]);
-        const spare = peer.kind === 'peer' || peer.spare === true;
-        if (!spare || performance.now() - began < PATIENCE || value === values.at(-1) || bench.full) continue;
-        bench.note(MOUNTING, `${peer.name} takes long, and is left out above ${value} mounts`);
-        break;
       }
       bench.say(`${AXIS}: ${peer.name} done`);
     } catch (error) {
@@ -59,19 +60,28 @@ export async function measureMounts(bench: Bench, area: Area, stack: Stack, valu
       if (peer.kind !== 'peer') throw error;
       bench.note(
         MOUNTING,
-        `${peer.name} fails with ${releases.length + 1} mounts: ${(error as Error).message.trim().slice(0, 200)}`,
+        `${peer.name} fails with ${mounted.length + 1} mounts: ${(error as Error).message.trim().slice(0, 200)}`,
       );
     } finally {
-      for (const release of releases.toReversed()) release();
+      release();
     }
   }
 }
 
-function mountOne(peer: Peer, stack: Stack, mountpoint: string, releases: (() => void)[], servers: Set<number>): void {
+function mountOne(peer: Peer, stack: Stack, mountpoint: string, mounted: string[], servers: Set<number>): void {
   const pid = peer.mount(stack, mountpoint);
-  releases.push(onRelease(() => peer.unmount(stack, mountpoint)));
+  mounted.push(mountpoint);
   if (pid !== undefined) servers.add(pid);
   run('sh', '-c', `find '${mountpoint}' -printf '%s\\n' > /dev/null`);
+}
+
+/** What is served by a process goes by one umount of all: some hundred commands of ours would take longer than what is measured. */
+function unmountAll(peer: Peer, stack: Stack, mounted: readonly string[], servers: ReadonlySet<number>): void {
+  if (servers.size === 0) for (const mountpoint of mounted.toReversed()) peer.unmount(stack, mountpoint);
+  else if (mounted.length > 0) {
+    run('umount', ...mounted);
+    while ([...servers].some(runs)) run('sleep', '0.1');
+  }
 }
 
 /** MB: their own pages, and their part of those that they share with others. */
@@ -84,12 +94,13 @@ function memory(pids: ReadonlySet<number>): number {
   return kilobytes / 1024;
 }
 
-/** Milliseconds that they ran. */
+/** Milliseconds that they ran, each of their threads. */
 function processorTime(pids: ReadonlySet<number>): number {
-  let ticks = 0;
+  let nanoseconds = 0;
   for (const pid of pids) {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
-    ticks += Number(fields[11]) + Number(fields[12]);
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ', 1)[0]);
+    }
   }
-  return ticks * TICK;
+  return nanoseconds / 1e6;
 }

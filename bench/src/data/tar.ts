@@ -18,11 +18,9 @@ export function tarHeader(path: string, type: string, size: number): Buffer {
   bytes.write(type, 156, 'latin1');
   bytes.write('ustar\x0000', 257, 'latin1');
   bytes.fill(' ', 148, 156);
-  octal(
-    bytes.reduce((sum, byte) => sum + byte, 0),
-    148,
-    6,
-  );
+  let sum = 0;
+  for (let i = 0; i < BLOCK; i++) sum += bytes[i];
+  octal(sum, 148, 6);
   bytes[154] = 0;
   return bytes;
 }

@@ -37,6 +37,16 @@ export function run(program: string, ...args: string[]): string {
   return result.stdout;
 }
 
+/** Whether a process is there and has not ended. */
+export function runs(pid: number): boolean {
+  try {
+    return !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return false;
+  }
+}
+
 /** Milliseconds that a shell command takes. */
 export function time(command: string): number {
   const started = performance.now();

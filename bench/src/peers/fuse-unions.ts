@@ -1,7 +1,7 @@
 /** Unions by other people's FUSE servers. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { run } from '../harness/programs.js';
+import { run, runs } from '../harness/programs.js';
 import { lowerdir, upperdir } from './kernel.js';
 import type { Peer, Stack } from './peer.js';
 
@@ -21,16 +21,6 @@ function serve(program: string, args: readonly string[], cwd: string, mountpoint
   }
   servers.set(mountpoint, child.pid);
   return child.pid;
-}
-
-/** Whether a process is there and has not ended. */
-function runs(pid: number): boolean {
-  try {
-    return !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return false;
-  }
 }
 
 function peer(program: string, args: (stack: Stack, scratch?: string) => string[]): Peer {

@@ -44,7 +44,7 @@ describe('documents', () => {
 
 it('makes tables of figures, and says which cannot be made', () => {
   const figure = (subject: string, kind: Figure['kind'], values: number[], at?: number): Figure => ({
-    benchmark: at === undefined ? 'use' : 'curves',
+    benchmark: at === undefined ? 'use' : 'curves-entries',
     title: 'walk',
     subject,
     kind,
@@ -65,7 +65,7 @@ it('makes tables of figures, and says which cannot be made', () => {
       figure('layerfs FUSE', 'ours', [900], 1_000_000),
       figure('slow', 'peer', [7], 1000),
     ],
-    notes: [{ benchmark: 'curves', title: 'walk', text: 'slow is left out' }],
+    notes: [{ benchmark: 'curves-entries', title: 'walk', text: 'slow is left out' }],
   });
   const problems: string[] = [];
   const block = (asked: string): string => {

@@ -12,7 +12,7 @@ import { comparisonRows, growthRows, overviewRows, transposed } from './rows.js'
 
 /** What a table shows. */
 export interface Block {
-  /** A benchmark's name; of `machine`, what was measured on. */
+  /** A benchmark's name, or what several begin with (`curves`); of `machine`, what was measured on. */
   readonly of: string;
   /** `comparison` (of one title), `overview` (a row for each title), `turned` (a column for each), `growth` (of curves), `plot`. */
   readonly show: 'comparison' | 'overview' | 'turned' | 'growth' | 'plot' | 'machine';
@@ -65,8 +65,12 @@ function linesOf(block: Block, latest: Latest | undefined): string[] {
     const all = `All tables and plots: [bench/results/${name}.md](bench/results/${name}.md).`;
     return [`![How many times as much as a plain folder each takes](${link})`, '', all];
   }
-  const names = block.of === 'workloads' ? WORKLOADS : [block.of];
-  const own = results.figures.filter(({ benchmark }) => names.includes(benchmark));
+  // `curves` are all that are called `curves-…`, as on the command line.
+  const asked = (benchmark: string): boolean =>
+    block.of === 'workloads'
+      ? WORKLOADS.includes(benchmark)
+      : benchmark === block.of || benchmark.startsWith(`${block.of}-`);
+  const own = results.figures.filter(({ benchmark }) => asked(benchmark));
   const titles = block.titles ?? [...new Set(own.map(({ title }) => title))];
   const missing = titles.filter((title) => !own.some((figure) => figure.title === title));
   if (own.length === 0) return [`(\`bench/results/${name}.json\` has nothing of it.)`];
@@ -83,15 +87,16 @@ function linesOf(block: Block, latest: Latest | undefined): string[] {
     growth: () => growthRows(shown),
   }[block.show]();
   const notes = (results.notes ?? []).filter(
-    ({ benchmark, title }) => names.includes(benchmark) && titles.includes(title),
+    ({ benchmark, title }) => asked(benchmark) && titles.includes(title),
   );
   const below = notes.map(({ title, text }) => `- ${title}: ${text}`);
   if (block.of === 'workloads') return lines(rows, below);
-  const part = results.parts?.find(({ benchmarks }) => benchmarks.includes(block.of)) ?? results;
+  const parts = results.parts?.filter(({ benchmarks }) => benchmarks.some(asked)) ?? [results];
+  const commands = [...new Set(parts.map(({ command }) => `\`${command}\``))].join(', ');
   return [
     ...lines(rows, below),
     '',
-    `(\`${part.command}\`, ${part.date.slice(0, 10)}, \`bench/results/${name}.json\`)`,
+    `(${commands}, ${parts[0].date.slice(0, 10)}, \`bench/results/${name}.json\`)`,
   ];
 }
 
