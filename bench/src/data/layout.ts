@@ -1,9 +1,9 @@
 /** Writes OCI layouts: any number of images of layers that are at hand as tars. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { arch } from 'node:process';
-import { run } from '../harness/programs.js';
+import { runBeside } from '../harness/release.js';
 
 const TYPE = 'application/vnd.oci.image';
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
@@ -24,6 +24,7 @@ export interface Layer {
 export class LayoutWriter {
   readonly folder: string;
   readonly #blobs: string;
+  #sequence = 0;
   readonly #manifests: (Descriptor & { readonly annotations: Readonly<Record<string, string>> })[] = [];
 
   /** @param folder is made */
@@ -40,14 +41,18 @@ export class LayoutWriter {
     return { blob, diffID: blob.digest };
   }
 
-  /** Adds a layer out of a file, compressed as most tools do it. */
-  gzipLayer(tar: string): Layer {
-    const blob = join(this.#blobs, 'new');
-    run('sh', '-c', `gzip -n -6 < '${tar}' > '${blob}'`);
-    const digest = `sha256:${sha256Of(blob)}`;
-    const size = Number(run('stat', '-c', '%s', blob));
-    renameSync(blob, join(this.#blobs, digest.slice(7)));
-    return { blob: { mediaType: `${TYPE}.layer.v1.tar+gzip`, digest, size }, diffID: `sha256:${sha256Of(tar)}` };
+  /** Adds a layer out of a file, compressed as most tools do it; by other processes, so that several may be at once. */
+  async gzipLayer(tar: string): Promise<Layer> {
+    const blob = join(this.#blobs, `new-${this.#sequence++}`);
+    const script = 'gzip -n -6 < "$1" > "$2" && sha256sum < "$1" && sha256sum < "$2" && stat -c %s "$2"';
+    const [plain, compressed, size] = (await runBeside('sh', '-c', script, 'sh', tar, blob)).split('\n');
+    const hex = (line: string): string => line.split(' ', 1)[0];
+    renameSync(blob, join(this.#blobs, hex(compressed)));
+    const mediaType = `${TYPE}.layer.v1.tar+gzip`;
+    return {
+      blob: { mediaType, digest: `sha256:${hex(compressed)}`, size: Number(size) },
+      diffID: `sha256:${hex(plain)}`,
+    };
   }
 
   /** Adds an image of layers, lowest first. @param tag a tag or a whole name */
@@ -84,8 +89,4 @@ export class LayoutWriter {
     writeFileSync(join(this.#blobs, hex), bytes);
     return { mediaType, digest: `sha256:${hex}`, size: bytes.length };
   }
-}
-
-function sha256Of(file: string): string {
-  return createHash('sha256').update(readFileSync(file)).digest('hex');
 }

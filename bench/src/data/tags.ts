@@ -1,6 +1,6 @@
 /** Many versions of one image: each has its root rebuilt as one layer, and an application above that stays the same. */
 import { createHash, randomBytes } from 'node:crypto';
-import { lstatSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Area } from '../harness/area.js';
 import { layerBlobs, testImage } from './images.js';
@@ -36,22 +36,34 @@ export async function makeTags(area: Pick<Area, 'make'>, count: number, quick: b
   const app = area.make('app');
   makeApplication(app);
   contents.add(app);
-  const tar = join(area.make('tar'), 'layer.tar');
-  const pack = (folder: string): void =>
-    void run('tar', '-c', '--numeric-owner', '--xattrs', '--sort=name', '-C', folder, '-f', tar, '.');
-  pack(app);
-  const appLayer = layout.gzipLayer(tar);
+  const tars = area.make('tars');
+  const pack = (folder: string, name: string): string => {
+    const tar = join(tars, `${name}.tar`);
+    run('tar', '-c', '--numeric-owner', '--xattrs', '--sort=name', '-C', folder, '-f', tar, '.');
+    return tar;
+  };
+  const appLayer = await layout.gzipLayer(pack(app, 'app'));
   const tags: string[] = [];
+  // One is compressed while the next is made.
+  let compressed: Promise<void> | undefined;
   for (const step of [undefined, ...steps]) {
     await turn();
     step?.apply(root);
-    pack(root);
-    contents.add(root);
     const tag = `v${tags.length}`;
-    layout.image([layout.gzipLayer(tar), appLayer], tag);
+    const tar = pack(root, tag);
+    const layer = layout.gzipLayer(tar);
+    contents.add(root);
+    await compressed;
+    compressed = layer.then((made) => {
+      layout.image([made, appLayer], tag);
+      rmSync(tar);
+    });
+    // Looked at when the next is ready.
+    compressed.catch(() => undefined);
     tags.push(tag);
     console.log(step === undefined ? `tag ${tag}: the image` : `tag ${tag}: ${step.what}`);
   }
+  await compressed;
   layout.finish();
   return { layout: layout.folder, tags, unique: contents.total };
 }

@@ -27,9 +27,11 @@ export interface Subject {
 }
 
 /** Milliseconds, its preparations included, after which a peer gets no more rounds of one thing that is done. */
-const PATIENCE = 20_000;
+const PATIENCE = 6000;
 /** Milliseconds after which no further round of one thing is begun, unless the user said how many there are to be. */
-const BUDGET = 30_000;
+const BUDGET = 25_000;
+/** So many rounds there are all the same: one alone has no spread. */
+const LEAST = 2;
 
 /** What does several things in each round, one after the other. */
 export interface Series extends Omit<Subject, 'run'> {
@@ -136,7 +138,7 @@ export class Bench {
     }));
     const budget = this.full || this.#settings.rounds !== undefined ? Number.POSITIVE_INFINITY : BUDGET * titles.length;
     for (let round = 0; round < options.rounds; round++) {
-      if (round > 0 && performance.now() - started > budget) {
+      if (round >= LEAST && performance.now() - started > budget) {
         for (const title of titles) this.note(title, `${round} of ${options.rounds} rounds, as they take long`);
         break;
       }

@@ -1,4 +1,5 @@
 /** What must not outlive a benchmark, however it ends: mounts, loop devices, servers, files. */
+import { execFile } from 'node:child_process';
 
 const pending: (() => void)[] = [];
 let ready = false;
@@ -35,6 +36,19 @@ function prepare(): void {
   // A second one (npm hands on what the terminal has sent to all) must not end what is being undone.
   process.on('SIGINT', () => process.exit(130));
   process.on('SIGTERM', () => process.exit(143));
+}
+
+/** Runs a program to its end while others run, and gives its output; an interrupt ends it, too. @throws Error with its words */
+export async function runBeside(program: string, ...args: string[]): Promise<string> {
+  let release: (() => void) | undefined;
+  try {
+    return await new Promise((resolve, reject) => {
+      const child = execFile(program, args, (error, stdout) => (error === null ? resolve(stdout) : reject(error)));
+      release = onRelease(() => void child.kill());
+    });
+  } finally {
+    release?.();
+  }
 }
 
 /** Lets an interrupt that came while a program was waited for take effect. */

@@ -32,7 +32,7 @@ export const scale: Benchmark = {
   needsRoot: false,
   run: (bench) =>
     inArea(bench, bench.quick ? 2 : 24, async (area) => {
-      const images = bench.quick ? 20 : bench.full ? 1000 : 200;
+      const images = bench.quick ? 20 : bench.full ? 1000 : 50;
       const rounds = bench.rounds(7, 3);
       checkInodes(area, images);
       const small = await makeStore(bench, area, 1);

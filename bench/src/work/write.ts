@@ -26,7 +26,7 @@ export const writing: Benchmark = {
       // Not the shared one: our uppers lie in the store, and have to be on the same filesystem as the peers'.
       const stack = makeStack(layout, area.make('base'), true);
       const [base] = layerBlobs(layout);
-      const rounds = bench.rounds(3, 1);
+      const rounds = bench.rounds(2, 1);
       const tar = join(area.folder, 'base.tar');
       run('sh', '-c', `gzip -dc '${base}' > ${tar}`);
       const peers = mountPeers(bench, stack);
@@ -36,12 +36,10 @@ export const writing: Benchmark = {
       for (const work of LOWER_WORKS) {
         await measure(bench, area, [work], stack, leaveOut(bench, [work], peers, SLOW), rounds);
       }
-      // They take long enough to say something in fewer rounds.
-      const few = bench.rounds(2, 1);
       const fewer = (work: Work): Peer[] => leaveOut(bench, [work], peers, SLOWER);
       if (bench.has('git')) {
         const git = gitWork(bench.quick ? 'usr' : 'usr/share');
-        await measure(bench, area, [git], stack, fewer(git), few);
+        await measure(bench, area, [git], stack, fewer(git), rounds);
       }
       const bytes = bench.quick ? LARGE / 8 : LARGE;
       const append = { name: `append to a lower file of ${bytes >> 20} MiB`, command: 'echo more >> large' };
@@ -49,7 +47,7 @@ export const writing: Benchmark = {
       if (bench.quick) bench.say('npm install is left out of quick runs');
       else if (bench.has('npm')) {
         const install = npmInstall(area);
-        await measure(bench, area, [install], stack, fewer(install), few);
+        await measure(bench, area, [install], stack, fewer(install), rounds);
       }
     }),
 };
