@@ -6,6 +6,7 @@ import { files } from './work/files.js';
 import { importing } from './work/import.js';
 import { manyContainers } from './work/many-containers.js';
 import { micro } from './micro/micro.js';
+import { passthrough } from './work/passthrough.js';
 import { pulling } from './work/pull.js';
 import { reading } from './work/read.js';
 import { requests } from './work/requests.js';
@@ -22,6 +23,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   pulling,
   reading,
   files,
+  passthrough,
   requests,
   writing,
   using,

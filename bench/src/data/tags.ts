@@ -6,7 +6,7 @@ import type { Area } from '../harness/area.js';
 import { layerBlobs, testImage } from './images.js';
 import { run } from '../harness/programs.js';
 import { turn } from '../harness/release.js';
-import { LayoutWriter } from './layout.js';
+import { LayoutWriter, type Layer } from './layout.js';
 import { applyUpgrade, downloadUpgrades, upgradesOf } from './upgrades.js';
 
 const BLOCK = 4096;
@@ -44,6 +44,10 @@ export async function makeTags(area: Pick<Area, 'make'>, count: number, quick: b
   };
   const appLayer = await layout.gzipLayer(pack(app, 'app'));
   const tags: string[] = [];
+  const add = async (compressing: Promise<Layer>, tar: string, tag: string): Promise<void> => {
+    layout.image([await compressing, appLayer], tag);
+    rmSync(tar);
+  };
   // One is compressed while the next is made.
   let compressed: Promise<void> | undefined;
   for (const step of [undefined, ...steps]) {
@@ -51,13 +55,10 @@ export async function makeTags(area: Pick<Area, 'make'>, count: number, quick: b
     step?.apply(root);
     const tag = `v${tags.length}`;
     const tar = pack(root, tag);
-    const layer = layout.gzipLayer(tar);
+    const compressing = layout.gzipLayer(tar);
     contents.add(root);
     await compressed;
-    compressed = layer.then((made) => {
-      layout.image([made, appLayer], tag);
-      rmSync(tar);
-    });
+    compressed = add(compressing, tar, tag);
     // Looked at when the next is ready.
     compressed.catch(() => undefined);
     tags.push(tag);

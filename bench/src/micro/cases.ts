@@ -8,6 +8,7 @@ import { TreeBuilder } from '../../../packages/layerfs/dist/core/tree/builder.js
 import { mergeTrees } from '../../../packages/layerfs/dist/core/tree/merge.js';
 import { Tree } from '../../../packages/layerfs/dist/core/tree/tree.js';
 import { whiteoutOf } from '../../../packages/layerfs/dist/core/tree/whiteout.js';
+import { mergeListing } from '../../../packages/layerfs/dist/mount/union/folders-merge.js';
 import { TreeFileSystem } from '../../../packages/layerfs/dist/mount/filesystem/tree-filesystem.js';
 import { tarHeader } from '../data/tar.js';
 
@@ -21,6 +22,8 @@ const GETATTR = 3;
 const LOOKUP = 1;
 const READDIRPLUS = 44;
 const IN_HEADER = 40;
+/** DT_REG. */
+const REGULAR = 8;
 const FOLDERS = 100;
 const FILES = 100;
 
@@ -42,6 +45,7 @@ export async function makeCases(): Promise<Case[]> {
     },
     { name: 'tree: open', run: () => void Tree.open(bytes) },
     { name: 'tree: merge 3 layers of 1,000 entries', run: () => void mergeTrees(layers, { hash }) },
+    { name: 'readdir: merge 3 folders of 1,000 names', run: mergeFolders() },
     { name: 'whiteout: read a name', run: () => void whiteoutOf(next++ % 2 === 0 ? '.wh.gone' : 'ordinary') },
     { name: 'whiteout: plan removing, making and moving', run: planAll },
     ...wireCases(tree),
@@ -51,6 +55,26 @@ export async function makeCases(): Promise<Case[]> {
     { name: 'sha256 of 256 B (node:crypto)', run: () => void createHash('sha256').update(small).digest() },
     { name: 'tar: parse a header', run: () => void parseHeader(header, 0) },
   ];
+}
+
+/** Of each folder a third of the names are its own, and some hide others; reading them from a disk is left out. */
+function mergeFolders(): () => void {
+  const names = [0, 1, 2].map((layer) =>
+    Array.from({ length: 1000 }, (_, i) =>
+      i % 3 === 0 ? `${i % 60 === 0 ? '.wh.' : ''}file-${i}-of-${layer}` : `file-${i}`,
+    ),
+  );
+  const parts = names.map((_, layer) => ({
+    layer,
+    parent: undefined,
+    name: '',
+    xwhiteouts: false,
+    markers: undefined,
+  }));
+  const list = ({ layer }: { readonly layer: number }, visit: (name: string, type: number) => void): void => {
+    for (const name of names[layer]) visit(name, REGULAR);
+  };
+  return () => void mergeListing({ list } as unknown as Parameters<typeof mergeListing>[0], parts);
 }
 
 function planAll(): void {

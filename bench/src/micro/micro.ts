@@ -18,7 +18,7 @@ export const micro: Benchmark = {
     );
     for (const { name, run } of cases) {
       const values: number[] = [];
-      for (let i = 0; i < 3; i++) values.push(await bytesPerCall(run));
+      for (let i = 0; i < (bench.quick ? 1 : 3); i++) values.push(await bytesPerCall(run));
       bench.once('bytes of heap allocated by each', name, 'ours', 'B', median(values));
     }
   },

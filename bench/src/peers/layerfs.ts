@@ -41,6 +41,11 @@ export const layerfs = ours('layerfs FUSE', () => {
   return ['--profile', join(profiles, `mount-${String(sequence++).padStart(4, '0')}.json`)];
 });
 
+/** The same, with options of `layerfs mount`. */
+export function layerfsWith(...options: string[]): Peer {
+  return ours(`layerfs FUSE ${options.join(' ')}`, options);
+}
+
 /** The same, with its server's profile in a file. */
 export function layerfsProfiled(file: string): Peer {
   return ours('layerfs FUSE', ['--profile', file]);

@@ -86,18 +86,12 @@ function linesOf(block: Block, latest: Latest | undefined): string[] {
     turned: () => transposed(overviewRows(shown)),
     growth: () => growthRows(shown),
   }[block.show]();
-  const notes = (results.notes ?? []).filter(
-    ({ benchmark, title }) => asked(benchmark) && titles.includes(title),
-  );
+  const notes = (results.notes ?? []).filter(({ benchmark, title }) => asked(benchmark) && titles.includes(title));
   const below = notes.map(({ title, text }) => `- ${title}: ${text}`);
   if (block.of === 'workloads') return lines(rows, below);
   const parts = results.parts?.filter(({ benchmarks }) => benchmarks.some(asked)) ?? [results];
   const commands = [...new Set(parts.map(({ command }) => `\`${command}\``))].join(', ');
-  return [
-    ...lines(rows, below),
-    '',
-    `(${commands}, ${parts[0].date.slice(0, 10)}, \`bench/results/${name}.json\`)`,
-  ];
+  return [...lines(rows, below), '', `(${commands}, ${parts[0].date.slice(0, 10)}, \`bench/results/${name}.json\`)`];
 }
 
 function lines(rows: readonly (readonly string[])[], below: readonly string[]): string[] {
