@@ -9,10 +9,10 @@ import { mountPeers } from '../peers/peers.js';
 
 /** A peer for which one round takes longer (milliseconds) is left out where there is more. */
 const PATIENCE = 5000;
-/** Rounds at a point. */
-const ROUNDS = 3;
+/** Rounds at a point: as many, and at least, as one alone has no spread. */
+const [ROUNDS, LEAST] = [3, 2];
 /** After so long (milliseconds) no more rounds are begun at a point. */
-const POINT = 8000;
+const POINT = 5000;
 /** After so long (milliseconds, with what is prepared) no further point is begun. */
 const AXIS = 60_000;
 
@@ -61,8 +61,8 @@ export async function measureCurve(
       for (const { title } of measures) bench.note(title, `${axis} ${value.toLocaleString('en-US')}: ${who} ${why}`);
       out.add(who);
     };
-    for (let round = 0; round < bench.rounds(ROUNDS, 1); round++) {
-      if (performance.now() - began > POINT) break;
+    for (let round = 0; round < bench.rounds(ROUNDS); round++) {
+      if (round >= LEAST && performance.now() - began > POINT) break;
       for (const peer of peers.filter(({ name }) => !out.has(name))) {
         await turn();
         const started = performance.now();

@@ -59,7 +59,7 @@ function entries(bench: Bench, area: Area): Promise<void> {
 
 /** The same files, spread over more and more layers; every folder is in every layer. */
 function layers(bench: Bench, area: Area): Promise<void> {
-  return measureCurve(bench, area, 'layers', pick(bench, [8], [1, 8, 32, 128], [2, 4, 16, 64]), (value) => {
+  return measureCurve(bench, area, 'layers', pick(bench, [8], [1, 8, 128], [2, 4, 16, 32, 64]), (value) => {
     const synthetic = made(area, { layers: value, folders: bench.quick ? 2 : 40, files: 256, bytes: 0 });
     return { value, stack: synthetic.stack, measures: looks(area, 'layers', synthetic) };
   });

@@ -86,7 +86,7 @@ export class Bench {
   }
 
   /** How many rounds to run: the user's number, or one of these. */
-  rounds(full: number, quick = 2): number {
+  rounds(full: number, quick = 1): number {
     return this.#settings.rounds ?? (this.quick ? quick : full);
   }
 

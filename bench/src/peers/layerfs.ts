@@ -3,25 +3,34 @@ import { join } from 'node:path';
 import { LAYERFS, run } from '../harness/programs.js';
 import type { Peer } from './peer.js';
 
+/** What the command says of a mount. */
+interface Mounted {
+  readonly mountpoint: string;
+  readonly pid: number;
+  readonly kernel?: unknown;
+}
+
 function ours(name: string, options: readonly string[] | (() => readonly string[])): Peer {
+  const wordsFor = (root: string, image: string): string[] => {
+    const more = typeof options === 'function' ? options() : options;
+    return ['--root', root, 'mount', '--json', ...more, image];
+  };
   const mount = (root: string, image: string, mountpoint: string, ...more: string[]): number | undefined => {
-    const words = [
-      '--root',
-      root,
-      'mount',
-      image,
-      mountpoint,
-      '--json',
-      ...(typeof options === 'function' ? options() : options),
-      ...more,
-    ];
-    const info = JSON.parse(run(LAYERFS, ...words)) as { pid: number; kernel?: unknown };
+    const info = JSON.parse(run(LAYERFS, ...wordsFor(root, image), mountpoint, ...more)) as Mounted;
     return info.kernel === undefined ? info.pid : undefined;
   };
   return {
     name,
     kind: 'ours',
     mount: ({ store, image }, mountpoint) => mount(store, image, mountpoint),
+    mountMany({ store, image }, mountpoints) {
+      const script = `printf '%s\\n' "$0" | xargs -P 2 -I '{}' "$@" '{}' > /dev/null`;
+      run('sh', '-c', script, mountpoints.join('\n'), LAYERFS, ...wordsFor(store, image));
+      const all = JSON.parse(run(LAYERFS, '--root', store, 'mounts', '--json')) as Mounted[];
+      return all.flatMap(({ mountpoint, pid, kernel }) =>
+        kernel === undefined && mountpoints.includes(mountpoint) ? [pid] : [],
+      );
+    },
     mountWritable: ({ store, image }, mountpoint) => mount(store, image, mountpoint, '--rw'),
     unmount: ({ store }, mountpoint) => void run(LAYERFS, '--root', store, 'unmount', mountpoint),
   };

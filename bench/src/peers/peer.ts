@@ -21,6 +21,8 @@ export interface Peer {
   readonly spare?: boolean;
   /** Mounts, read-only; returns the serving process, where there is one. */
   mount(stack: Stack, mountpoint: string): number | undefined;
+  /** The same at several places, two at a time, where one after the other would take long. */
+  mountMany?(stack: Stack, mountpoints: readonly string[]): number[];
   /**
    * Mounts with an upper folder that is new.
    * @param scratch an empty folder for upper and work, on the filesystem that is measured

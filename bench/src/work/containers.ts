@@ -51,7 +51,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
 
 /** Times of each subject's calls: in blocks of ten, in turn. */
 async function snapshots(bench: Bench, runtimes: readonly Runtime[]): Promise<void> {
-  const blocks = bench.rounds(20, 5);
+  const blocks = bench.rounds(20, 2);
   const size = bench.quick ? 4 << 20 : 128 << 20;
   const what = ['prepare a snapshot', 'commit it', `commit a layer of ${size >> 20} MiB`, 'remove it'] as const;
   const all = runtimes.map(() => what.map((): number[] => []));
@@ -125,7 +125,7 @@ async function unpacking(bench: Bench, runtimes: readonly Runtime[], archive: st
       return timed(() => Promise.resolve(void runtime.ctr('-n', `round${round++}`, ...words)));
     },
   }));
-  await bench.compare('unpack a Debian image through containerd', subjects, { rounds: bench.rounds(5, 1) });
+  await bench.compare('unpack a Debian image through containerd', subjects, { rounds: bench.rounds(5) });
   const [ours, ...others] = runtimes;
   run(LAYERFS, '--root', ours.folder, 'import', archive, '--name', 'bench', '-q');
   run(LAYERFS, '--root', ours.folder, 'offer', 'bench', '--address', ours.containerd.socket);
@@ -147,7 +147,7 @@ async function unpacking(bench: Bench, runtimes: readonly Runtime[], archive: st
 
 async function starting(bench: Bench, runtimes: readonly Runtime[]): Promise<void> {
   const values = runtimes.map((): number[] => []);
-  const rounds = bench.rounds(50, 5);
+  const rounds = bench.rounds(50, 2);
   // The first one mounts what all others use.
   for (let round = -1; round < rounds; round++) {
     for (const [i, runtime] of runtimes.entries()) {

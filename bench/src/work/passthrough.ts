@@ -56,5 +56,5 @@ async function measure(
         keep(read(mountpoint));
       }),
   }));
-  await bench.compareSeries([`${what}, first`, `${what}, again`], subjects, { rounds: bench.rounds(7, 1) });
+  await bench.compareSeries([`${what}, first`, `${what}, again`], subjects, { rounds: bench.rounds(5) });
 }

@@ -103,9 +103,9 @@ async function reads(bench: Bench, compare: Compare, shown: Shown, user: AsUser)
   // Objects and plain files are in memory, so that disks are left out of it.
   user(`cd "$HOME" && find store/objects files -type f -exec cat {} + > /dev/null`);
   const titles = ['a large file, first read of the mount', 'a large file, again'];
-  await compare(titles, shown, bench.rounds(5, 1), (root) => [cat(root), cat(root)]);
+  await compare(titles, shown, bench.rounds(5), (root) => [cat(root), cat(root)]);
   const many = ['many small files, first read of the mount', 'many small files, again'];
-  await compare(many, shown, bench.rounds(3, 1), (root) => [small(root), small(root)]);
+  await compare(many, shown, bench.rounds(3), (root) => [small(root), small(root)]);
 }
 
 function timed(user: AsUser, command: string): number {

@@ -34,7 +34,7 @@ export const using: Benchmark = {
       const titles = steps.map(({ title }) => title);
       // At a path of more than 4096 bytes, as the small image has one, and in walks of the large one.
       if (bench.has('unionfs-fuse')) bench.note(titles[0], 'without unionfs-fuse, here and below: its server crashes');
-      await bench.compareSeries(titles, subjects, { rounds: bench.rounds(3, 1) });
+      await bench.compareSeries(titles, subjects, { rounds: bench.rounds(3) });
       memory(bench, peers, stack, mountpoint);
     }),
 };
@@ -80,7 +80,7 @@ function memory(bench: Bench, peers: readonly Peer[], stack: Stack, mountpoint: 
         if (pid === undefined) return;
         run('find', mountpoint, '-fprintf', '/dev/null', '%s\\n');
         // A moment of rest, as a server has between uses.
-        run('sleep', '2');
+        run('sleep', bench.quick ? '0.6' : '2');
         const { rss, anonymous } = memoryOf(pid);
         bench.once(`${title}, resident`, peer.name, peer.kind, 'MB', rss);
         bench.once(`${title}, its own`, peer.name, peer.kind, 'MB', anonymous);

@@ -26,7 +26,7 @@ export const writing: Benchmark = {
       // Not the shared one: our uppers lie in the store, and have to be on the same filesystem as the peers'.
       const stack = makeStack(layout, area.make('base'), true);
       const [base] = layerBlobs(layout);
-      const rounds = bench.rounds(2, 1);
+      const rounds = bench.rounds(2);
       const tar = join(area.folder, 'base.tar');
       run('sh', '-c', `gzip -dc '${base}' > ${tar}`);
       const peers = mountPeers(bench, stack);
