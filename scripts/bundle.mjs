@@ -39,7 +39,7 @@ const GROUPS = [
   {
     name: 'start',
     priority: 1,
-    test: /\/commander\/|\/cli\/dist\/(errors|output|program|format|context)\.js|\/layerfs\/dist\/core\/(error|bytes)\.js/,
+    test: /\/commander\/|\/cli\/dist\/(errors|output|program\/[a-z]+|format|context)\.js|\/layerfs\/dist\/core\/(error|bytes)\.js/,
   },
   { name: 'common', minShareCount: 30 },
 ];

@@ -31,7 +31,6 @@ const kilobytes = (files: readonly string[]): number =>
 test('help loads the command table and nothing of the library', async () => {
   const files = await filesOf('--help');
   expect(files.map((file) => basename(file)).sort()).toEqual([
-    'layerfs-program.js',
     'layerfs-rolldown-runtime.js',
     'layerfs-start.js',
     'layerfs.js',
