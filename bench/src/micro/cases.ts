@@ -8,7 +8,7 @@ import { TreeBuilder } from '../../../packages/layerfs/dist/core/tree/builder.js
 import { mergeTrees } from '../../../packages/layerfs/dist/core/tree/merge.js';
 import { Tree } from '../../../packages/layerfs/dist/core/tree/tree.js';
 import { whiteoutOf } from '../../../packages/layerfs/dist/core/tree/whiteout.js';
-import { mergeListing } from '../../../packages/layerfs/dist/mount/union/folders-merge.js';
+import { mergeListing } from '../../../packages/layerfs/dist/mount/union/folders/merge.js';
 import { TreeFileSystem } from '../../../packages/layerfs/dist/mount/filesystem/tree-filesystem.js';
 import { tarHeader } from '../data/tar.js';
 

@@ -6,7 +6,7 @@ import { ErrnoError, POLL, PollSet } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { IdMap } from '../../core/overlay/id-map.js';
 import { STACKED_FILESYSTEMS } from '../doctor/store-root.js';
-import { FoldersLower } from '../union/folders-lower.js';
+import { FoldersLower } from '../union/folders/lower.js';
 import { UnionFileSystem } from '../union/union-filesystem.js';
 import { Upper } from '../union/upper.js';
 import { answerInit } from './init.js';

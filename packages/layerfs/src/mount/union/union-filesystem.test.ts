@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { afterAll, expect, it } from 'vitest';
 import { INIT, Reply, type Caller } from '@layerfs/fuse';
 import { errno } from '@layerfs/linux';
-import { Stacks, needRoot } from './folders-stacks.test-support.js';
+import { Stacks, needRoot } from './folders/stacks.test-support.js';
 import { UnionFileSystem } from './union-filesystem.js';
 import { Upper } from './upper.js';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { InoSpace } from './folders-ino.js';
+import { InoSpace } from './ino.js';
 
 const HIGH = 2 ** 12;
 const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });

@@ -1,7 +1,7 @@
 import { DT } from '@layerfs/linux';
-import { WHITEOUT_PREFIX } from '../../core/overlay/format.js';
-import type { Layers, Part } from './folders-layers.js';
-import { hiddenByMarker, isWhiteout } from './folders-marks.js';
+import { WHITEOUT_PREFIX } from '../../../core/overlay/format.js';
+import type { Layers, Part } from './layers.js';
+import { hiddenByMarker, isWhiteout } from './marks.js';
 
 /** The names of a merged folder, sorted by bytes, so that making it again gives the same indices. */
 export interface Listing {

@@ -2,9 +2,9 @@ import { closeSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { AT_FDCWD, mknodat } from '@layerfs/linux';
-import type { FoldersLower } from './folders-lower.js';
-import { listingOf } from './folders-listing.test-support.js';
-import { Stacks, attr, find, mark, needRoot } from './folders-stacks.test-support.js';
+import type { FoldersLower } from './lower.js';
+import { listingOf } from './listing.test-support.js';
+import { Stacks, attr, find, mark, needRoot } from './stacks.test-support.js';
 
 const ROOT = 1;
 const S_IFCHR = 0o020000;

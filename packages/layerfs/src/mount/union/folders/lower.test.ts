@@ -13,10 +13,10 @@ import {
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { AT_FDCWD, DT, ErrnoError, O, close, mkdirat, openat } from '@layerfs/linux';
-import { Layers } from './folders-layers.js';
-import { FoldersLower, type FoldersLowerOptions } from './folders-lower.js';
-import { listingOf } from './folders-listing.test-support.js';
-import { Stacks, attr, find, mark, needRoot } from './folders-stacks.test-support.js';
+import { Layers } from './layers.js';
+import { FoldersLower, type FoldersLowerOptions } from './lower.js';
+import { listingOf } from './listing.test-support.js';
+import { Stacks, attr, find, mark, needRoot } from './stacks.test-support.js';
 
 const ROOT = 1;
 const stacks = new Stacks();

@@ -1,4 +1,4 @@
-import type { LowerNode } from './lower.js';
+import type { LowerNode } from '../lower.js';
 
 const FIRST_SIZE = 1024;
 const SHIFT = 16;

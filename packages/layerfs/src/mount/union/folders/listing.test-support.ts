@@ -1,8 +1,8 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { Attr } from '@layerfs/fuse';
 import { DT } from '@layerfs/linux';
-import { latin1 } from '../../core/bytes.js';
-import type { Lower, LowerNode } from './lower.js';
+import { latin1 } from '../../../core/bytes.js';
+import type { Lower, LowerNode } from '../lower.js';
 
 const TYPES = new Map<number, string>(Object.entries(DT).map(([name, type]) => [type, name.toLowerCase()]));
 

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import type { TestContext } from 'vitest';
 import { Attr } from '@layerfs/fuse';
 import { setXattr } from '@layerfs/linux';
-import { FoldersLower, type FoldersLowerOptions } from './folders-lower.js';
+import { FoldersLower, type FoldersLowerOptions } from './lower.js';
 
 /** Layers in a temporary folder, and the stacks that were opened of them. */
 export class Stacks {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Nodes } from './folders-nodes.js';
+import { Nodes } from './nodes.js';
 
 it('finds every name that was added, and no other', () => {
   const names = fc.array(fc.tuple(fc.integer({ min: 1, max: 5 }), fc.string({ maxLength: 3 })), { maxLength: 300 });

@@ -26,8 +26,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Attr } from '@layerfs/fuse';
 import { AT_FDCWD, ErrnoError, listXattrs, mknodat, mount, setXattr, umount2 } from '@layerfs/linux';
-import { FoldersLower } from './folders-lower.js';
-import { listingOf } from './folders-listing.test-support.js';
+import { FoldersLower } from './lower.js';
+import { listingOf } from './listing.test-support.js';
 
 const STACKS = Number(process.env['LAYERFS_STACKS'] ?? 40);
 const FIRST_SEED = Number(process.env['LAYERFS_SEED'] ?? 1);

@@ -3,8 +3,8 @@
  * ovl_lookup_single in fs/overlayfs/namei.c), in the same order of checks.
  */
 import { ErrnoError, errno } from '@layerfs/linux';
-import type { Layers, Part } from './folders-layers.js';
-import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks, type Redirect } from './folders-marks.js';
+import type { Layers, Part } from './layers.js';
+import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks, type Redirect } from './marks.js';
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;

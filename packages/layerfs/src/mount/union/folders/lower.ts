@@ -1,15 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import type { Attr } from '@layerfs/fuse';
 import { AT_FDCWD, ErrnoError, errno, statx, type Path } from '@layerfs/linux';
-import { isOverlayXattr, WHITEOUT_PREFIX } from '../../core/overlay/format.js';
-import { linkedNames } from './folders-links.js';
-import { InoSpace, type Device } from './folders-ino.js';
-import { Layers, type Part } from './folders-layers.js';
-import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks } from './folders-marks.js';
-import { indexOf, mergeListing, type Listing } from './folders-merge.js';
-import { Nodes } from './folders-nodes.js';
-import { bottomPart, findContent, findParts, type Place } from './folders-walk.js';
-import type { Lower, LowerName, LowerNode } from './lower.js';
+import { isOverlayXattr, WHITEOUT_PREFIX } from '../../../core/overlay/format.js';
+import { linkedNames } from './links.js';
+import { InoSpace, type Device } from './ino.js';
+import { Layers, type Part } from './layers.js';
+import { hasMarker, hasOpaqueMarker, isWhiteout, readMarks } from './marks.js';
+import { indexOf, mergeListing, type Listing } from './merge.js';
+import { Nodes } from './nodes.js';
+import { bottomPart, findContent, findParts, type Place } from './walk.js';
+import type { Lower, LowerName, LowerNode } from '../lower.js';
 
 /** A stack of plain folders. */
 export interface FoldersLowerOptions {

@@ -3,8 +3,8 @@
  * both classes count, `trusted` before `user`, and fuse-overlayfs's own; what this process may not see, it does not get.
  */
 import { ErrnoError, errno } from '@layerfs/linux';
-import { latin1 } from '../../core/bytes.js';
-import { LayerfsError } from '../../core/error.js';
+import { latin1 } from '../../../core/bytes.js';
+import { LayerfsError } from '../../../core/error.js';
 import {
   METACOPY,
   OPAQUE,
@@ -13,8 +13,8 @@ import {
   WHITEOUT,
   WHITEOUT_PREFIX,
   parseRedirect,
-} from '../../core/overlay/format.js';
-import type { Layers, Part } from './folders-layers.js';
+} from '../../../core/overlay/format.js';
+import type { Layers, Part } from './layers.js';
 
 const CLASSES = ['trusted.', 'user.'] as const;
 const FUSE_OVERLAYFS_OPAQUE = 'user.fuseoverlayfs.opaque';

@@ -1,5 +1,5 @@
 import { DT, ErrnoError } from '@layerfs/linux';
-import type { Lower, LowerName, LowerNode } from './lower.js';
+import type { Lower, LowerName, LowerNode } from '../lower.js';
 
 const ROOT = 1;
 
