@@ -27,9 +27,9 @@ export interface Subject {
 }
 
 /** Milliseconds, its preparations included, after which a peer gets no more rounds of one thing that is done. */
-const PATIENCE = 6000;
+const PATIENCE = 4000;
 /** Milliseconds after which no further round of one thing is begun, unless the user said how many there are to be. */
-const BUDGET = 25_000;
+const BUDGET = 20_000;
 /** So many rounds there are all the same: one alone has no spread. */
 const LEAST = 2;
 

@@ -125,7 +125,7 @@ async function unpacking(bench: Bench, runtimes: readonly Runtime[], archive: st
       return timed(() => Promise.resolve(void runtime.ctr('-n', `round${round++}`, ...words)));
     },
   }));
-  await bench.compare('unpack a Debian image through containerd', subjects, { rounds: bench.rounds(5) });
+  await bench.compare('unpack a Debian image through containerd', subjects, { rounds: bench.rounds(3) });
   const [ours, ...others] = runtimes;
   run(LAYERFS, '--root', ours.folder, 'import', archive, '--name', 'bench', '-q');
   run(LAYERFS, '--root', ours.folder, 'offer', 'bench', '--address', ours.containerd.socket);

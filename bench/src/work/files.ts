@@ -28,14 +28,14 @@ export const files: Benchmark = {
         writeFileSync(list, many.paths.join('\n'));
         for (const readers of [1, 16]) {
           const title = `${many.paths.length.toLocaleString('en-US')} files of 4 KiB, cached, ${readers} reader${readers > 1 ? 's' : ''}`;
-          await bench.compare(title, read(subjects, list, readers), { rounds: bench.rounds(5), unit: 'files/s' });
+          await bench.compare(title, read(subjects, list, readers), { rounds: bench.rounds(3), unit: 'files/s' });
         }
       });
       await onEach(bench, area.make('mnt'), large, async (subjects) => {
         const list = join(area.folder, 'large.list');
         writeFileSync(list, Array.from({ length: 16 }, () => large.paths[0]).join('\n'));
         const title = `16 readers, each of one file of ${megabytes} MiB, cached`;
-        await bench.compare(title, read(subjects, list, 16), { rounds: bench.rounds(5), unit: 'files/s' });
+        await bench.compare(title, read(subjects, list, 16), { rounds: bench.rounds(3), unit: 'files/s' });
       });
     }),
 };

@@ -88,7 +88,7 @@ async function putTags(bench: Bench, area: Area, registry: LoopbackRegistry): Pr
 /** Rounds in turn: each a new store, into which both tags are pulled. */
 async function measure(bench: Bench, pullers: readonly Puller[], registry: LoopbackRegistry): Promise<void> {
   const taken = pullers.map(() => ({ first: [] as Taken[], next: [] as Taken[] }));
-  for (let round = 0; round < bench.rounds(4); round++) {
+  for (let round = 0; round < bench.rounds(3); round++) {
     for (const [i, puller] of pullers.entries()) {
       const store = puller.open();
       try {

@@ -73,7 +73,7 @@ export const reading: Benchmark = {
           await bench.compare(
             `${name}, ${megabytes} MiB, cached`,
             subjects.map(({ file, ...who }) => ({ ...who, run: () => timeScript(script, file) })),
-            { rounds: bench.rounds(7) },
+            { rounds: bench.rounds(5) },
           );
         }
       } finally {

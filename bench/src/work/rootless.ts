@@ -89,7 +89,7 @@ async function walks(bench: Bench, compare: Compare, shown: Shown, user: AsUser)
   const find = (root: string): number => timed(user, `find '${root}' -printf '%s\\n' > /dev/null`);
   find(shown.folder);
   const warm = ['first walk of the mount, disk caches warm', 'the walk again'];
-  await compare(warm, shown, bench.rounds(3), (root) => [find(root), find(root)]);
+  await compare(warm, shown, bench.rounds(2), (root) => [find(root), find(root)]);
   if (bench.quick) return;
   await compare(['first walk of the mount, cold'], shown, Math.min(2, bench.rounds(2)), (root) => {
     dropCaches();

@@ -38,7 +38,7 @@ export const writing: Benchmark = {
       }
       const fewer = (work: Work): Peer[] => leaveOut(bench, [work], peers, SLOWER);
       if (bench.has('git')) {
-        const git = gitWork(bench.quick ? 'usr' : 'usr/share');
+        const git = gitWork(bench.quick ? 'usr' : 'usr/share/perl');
         await measure(bench, area, [git], stack, fewer(git), rounds);
       }
       const bytes = bench.quick ? LARGE / 8 : LARGE;
