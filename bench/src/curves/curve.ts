@@ -50,7 +50,6 @@ export async function measureCurve(
       for (const title of titles) bench.note(title, `${axis} ${rest.join(', ')}: left out, as it takes long`);
       break;
     }
-    const next = values[i + 1] ?? value;
     const preparing = performance.now();
     const { stack, measures } = make(value);
     for (const { title } of measures) titles.add(title);
@@ -69,8 +68,7 @@ export async function measureCurve(
         const reason = measurePeer(peer, stack, mountpoint, measures, found);
         const took = performance.now() - started;
         if (reason !== undefined) left(peer.name, `fails, and is left out from here on: ${reason}`);
-        // What is ours and slow is not waited for where it would take as much more.
-        else if (peer.kind === 'peer' ? took > PATIENCE : peer.spare === true && (took * next) / value > PATIENCE)
+        else if (took > PATIENCE && (peer.kind === 'peer' || peer.spare === true))
           left(peer.name, 'takes long, and is left out from here on');
       }
     }
