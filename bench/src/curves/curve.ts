@@ -13,6 +13,8 @@ const PATIENCE = 5000;
 const [ROUNDS, LEAST] = [3, 2];
 /** After so long (milliseconds) no more rounds are begun at a point. */
 const POINT = 5000;
+/** After so long (milliseconds) not even a second. */
+const LONG = 40_000;
 /** After so long (milliseconds, with what is prepared) no further point is begun. */
 const AXIS = 60_000;
 
@@ -61,15 +63,16 @@ export async function measureCurve(
       out.add(who);
     };
     for (let round = 0; round < bench.rounds(ROUNDS); round++) {
-      if (round >= LEAST && performance.now() - began > POINT) break;
+      if (performance.now() - began > (round >= LEAST ? POINT : LONG)) break;
       for (const peer of peers.filter(({ name }) => !out.has(name))) {
         await turn();
         const started = performance.now();
         const reason = measurePeer(peer, stack, mountpoint, measures, found);
         const took = performance.now() - started;
+        const slow = took > PATIENCE && (peer.kind === 'peer' || peer.spare === true);
         if (reason !== undefined) left(peer.name, `fails, and is left out from here on: ${reason}`);
-        else if (took > PATIENCE && (peer.kind === 'peer' || peer.spare === true))
-          left(peer.name, 'takes long, and is left out from here on');
+        else if (slow && value === values.at(-1)) out.add(peer.name);
+        else if (slow) left(peer.name, 'takes long, and is left out from here on');
       }
     }
     for (const { title, unit } of measures) {

@@ -66,7 +66,7 @@ function layers(bench: Bench, area: Area): Promise<void> {
 }
 
 function folderSize(bench: Bench, area: Area): Promise<void> {
-  const values = pick(bench, [1000], [10, 1000, 100_000], [100, 10_000, 1_000_000]);
+  const values = pick(bench, [1000], [10, 1000, 30_000], [100_000, 1_000_000]);
   return measureCurve(bench, area, 'files in a folder', values, (value) => {
     const synthetic = made(area, { layers: 2, folders: 1, files: value, bytes: 0 });
     return { value, stack: synthetic.stack, measures: looks(area, 'folder size', synthetic) };
