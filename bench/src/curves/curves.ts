@@ -60,7 +60,7 @@ function entries(bench: Bench, area: Area): Promise<void> {
 /** The same files, spread over more and more layers; every folder is in every layer. */
 function layers(bench: Bench, area: Area): Promise<void> {
   return measureCurve(bench, area, 'layers', pick(bench, [8], [1, 8, 128], [2, 4, 16, 32, 64]), (value) => {
-    const synthetic = made(area, { layers: value, folders: bench.quick ? 2 : 40, files: 256, bytes: 0 });
+    const synthetic = made(area, { layers: value, folders: bench.quick ? 2 : 20, files: 256, bytes: 0 });
     return { value, stack: synthetic.stack, measures: looks(area, 'layers', synthetic) };
   });
 }
@@ -88,7 +88,7 @@ function fileSize(bench: Bench, area: Area): Promise<void> {
 }
 
 function readers(bench: Bench, area: Area): Promise<void> {
-  const count = bench.quick ? 200 : 5000;
+  const count = bench.quick ? 200 : 2500;
   const synthetic = made(area, { layers: 3, folders: count / FILES, files: FILES, bytes: 1000 }, count);
   return measureCurve(bench, area, 'readers', bench.quick ? [4] : [1, 4, 16], (value) => {
     const list = join(area.folder, 'paths');
