@@ -195,7 +195,7 @@ export class Connection implements KernelSide {
   }
 
   #send(reply: Reply): void {
-    const n = writeRaw(this.fd, reply.bytes, reply.length);
+    const n = reply.sendTo(this.fd);
     // ENOENT: the caller was killed meanwhile. ENODEV, EBADF: unmounted while a deferred answer was on its way.
     if (n >= 0 || n === -errno.ENOENT || n === -errno.ENODEV || n === -errno.EBADF) return;
     this.#report(new ErrnoError(-n, 'write /dev/fuse'), 'REPLY');

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { ErrnoError, PollSet, errno } from '@layerfs/linux';
 import { ENDED, SERVED, type Connection } from './connection.js';
+import { AnswerPipe } from './wire/answer-pipe.js';
 import { Reply } from './wire/reply.js';
 import { Request } from './wire/request.js';
 
@@ -31,6 +32,7 @@ export class Loop {
   readonly #replies = new Map<Connection, Reply>();
   readonly #connections: Connection[] = [];
   readonly #poll = new PollSet();
+  readonly #pipe = new AnswerPipe();
   readonly #wake: readonly number[];
   readonly #spins: number;
   readonly #onEnd: (connection: Connection) => void;
@@ -65,7 +67,7 @@ export class Loop {
   /** Starts serving a connection at the next {@link run}. */
   add(connection: Connection): void {
     this.#connections.push(connection);
-    this.#replies.set(connection, new Reply(MAX_REQUEST, connection.sendDeferred));
+    this.#replies.set(connection, new Reply(MAX_REQUEST, connection.sendDeferred, undefined, this.#pipe));
     this.#poll.add(connection.fd);
   }
 
@@ -74,6 +76,7 @@ export class Loop {
     this.#replies.delete(connection);
     this.#poll.remove(connection.fd);
     connection.close();
+    if (this.#connections.length === 0) this.#pipe.close();
     this.#onEnd(connection);
   }
 
@@ -133,7 +136,11 @@ export class Loop {
       served = 0;
       const before = performance.now();
       const ready = this.#poll.wait(idleMillis);
-      if (ready === 0) return 'idle';
+      if (ready === 0) {
+        // Many mounts are idle most of the time, and one user's pipes are counted.
+        this.#pipe.close();
+        return 'idle';
+      }
       if (ready < 0 && ready !== -errno.EINTR) throw new ErrnoError(-ready, 'poll');
       if (ready > 0 && this.#awake()) return 'woken';
       if (performance.now() - before < SHORT_SLEEP) this.#payoff = Math.min(MAX_PAYOFF, this.#payoff + 2);

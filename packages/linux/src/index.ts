@@ -43,6 +43,7 @@ export { MADV, madvise, mapFile, type MappedFile } from './memory.js';
 export { getProject, getProjectQuota, setProject, setProjectLimit, type ProjectQuota } from './quota.js';
 export { withUserNamespace, type IdRun } from './user-namespace.js';
 export { eventLoopFd } from './event-loop.js';
+export { pipe, setPipeSize, spliceRaw } from './splice.js';
 export { POLL, PollSet, eventfd } from './poll.js';
 export { receiveFd, sendDatagram, sendFd, socketpair } from './socket.js';
 export {

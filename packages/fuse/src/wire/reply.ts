@@ -1,5 +1,6 @@
-import { errno, preadRaw } from '@layerfs/linux';
+import { errno, preadRaw, writeRaw } from '@layerfs/linux';
 import { STATX_OUT_SIZE, Attr, putAttr, putEntry, putLifetime, putStatx, putU64 } from './attr.js';
+import type { AnswerPipe } from './answer-pipe.js';
 import { DIRENT_SIZE, ENTRY_OUT_SIZE, OUT_HEADER_SIZE } from './constants.js';
 
 /** File system figures for STATFS; blocks of `bsize` bytes. */
@@ -46,13 +47,20 @@ export class Reply {
   #limit = 0;
   readonly #send: ((reply: Reply) => void) | undefined;
   readonly #deferred: ((reply: Reply) => void) | undefined;
+  readonly #pipe: AnswerPipe | undefined;
+  /** The answer lies in the pipe; what it was taken from. */
+  #piped = false;
+  #fd = -1;
+  #offset = 0;
 
   /**
    * @param capacity bytes of the largest answer, header included
    * @param deferred sends an answer that was deferred
    * @param send set on a deferred reply: called as soon as it is answered
+   * @param pipe for large answers out of files; lent by who sends the answer before the next one is begun
    */
-  constructor(capacity: number, deferred?: (reply: Reply) => void, send?: (reply: Reply) => void) {
+  constructor(capacity: number, deferred?: (reply: Reply) => void, send?: (reply: Reply) => void, pipe?: AnswerPipe) {
+    this.#pipe = pipe;
     // Not from Node's pool: the words need an aligned start.
     this.#bytes = Buffer.from(new ArrayBuffer((capacity + 7) & ~7));
     this.#words = new Uint32Array(this.#bytes.buffer);
@@ -92,6 +100,9 @@ export class Reply {
   }
 
   #finish(length: number, error: number): void {
+    // Something else is answered after all, or that one was never sent.
+    if (this.#piped) this.#pipe?.close();
+    this.#piped = false;
     const words = this.#words;
     words[0] = length;
     words[1] = error === 0 ? 0 : -error;
@@ -100,6 +111,20 @@ export class Reply {
     this.length = length;
     this.errno = error;
     this.#send?.(this);
+  }
+
+  /** Writes the answer to the device. Returns how many bytes that took, or minus errno. */
+  sendTo(device: number): number {
+    if (this.#piped && this.#pipe !== undefined) {
+      const { length } = this;
+      const n = this.#pipe.send(device, length);
+      this.#piped = false;
+      if (n >= 0) return n;
+      // Whatever it was (memory, a sandbox): by the plain way it is either sent or refused for what it is.
+      this.#readInto(this.#fd, this.#offset, length - OUT_HEADER_SIZE);
+      if (this.length !== length) this.error(errno.EIO);
+    }
+    return writeRaw(device, this.#bytes, this.length);
   }
 
   /** No body: the operation succeeded. */
@@ -180,9 +205,20 @@ export class Reply {
     this.#finish(OUT_HEADER_SIZE + bytes.length, 0);
   }
 
-  /** READ: up to `length` bytes of a descriptor, read straight into the answer. */
+  /** READ: up to `length` bytes of a descriptor, which has to stay open until the answer is sent. */
   readFrom(fd: number, offset: number, length: number): void {
     this.#room(length);
+    if (this.#pipe !== undefined) {
+      this.#finish(OUT_HEADER_SIZE + length, 0);
+      this.#piped = this.#pipe.fill(this.#bytes, OUT_HEADER_SIZE, fd, offset, length);
+      this.#fd = fd;
+      this.#offset = offset;
+      if (this.#piped) return;
+    }
+    this.#readInto(fd, offset, length);
+  }
+
+  #readInto(fd: number, offset: number, length: number): void {
     const n = preadRaw(fd, this.#bytes.subarray(OUT_HEADER_SIZE), length, offset);
     if (n < 0) this.error(-n);
     else this.#finish(OUT_HEADER_SIZE + n, 0);
