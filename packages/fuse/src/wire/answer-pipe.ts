@@ -2,8 +2,8 @@ import { ErrnoError, close, errno, pipe, setPipeSize, spliceRaw, writeRaw } from
 
 /** Less than this, in bytes, is read into memory and written: that is one system call less. */
 const LEAST = 64 << 10;
-/** For what the kernel reads ahead at once, 128 KiB; how much a user may have in pipes is limited. */
-const CAPACITY = 256 << 10;
+/** The most that a user's pipe may hold unless the machine is told otherwise; the kernel asks for 256 KiB at once, and more where root said so. */
+const CAPACITY = 1 << 20;
 /** A page for the header, and content that begins within a page reaches into one more. */
 const SPARE = 2 * 4096;
 
@@ -18,7 +18,7 @@ export class AnswerPipe {
   #most = 0;
   #useless = false;
 
-  /** @param capacity bytes; larger answers do not go this way */
+  /** @param capacity bytes that it should hold; larger answers do not go this way */
   constructor(capacity = CAPACITY) {
     this.#capacity = capacity;
   }
@@ -63,7 +63,7 @@ export class AnswerPipe {
     let ends: [number, number] | undefined;
     try {
       ends = pipe();
-      this.#most = setPipeSize(ends[1], this.#capacity) - SPARE;
+      this.#most = grow(ends[1], this.#capacity) - SPARE;
       return ends;
     } catch (error) {
       ends?.forEach((end) => close(end));
@@ -71,5 +71,15 @@ export class AnswerPipe {
       this.#useless = true;
       return undefined;
     }
+  }
+}
+
+/** Makes a pipe hold as much as this user may have, at most `bytes`. Returns how much it does. Throws ErrnoError when that is too little. */
+function grow(end: number, bytes: number): number {
+  try {
+    return setPipeSize(end, bytes);
+  } catch (error) {
+    if (!(error instanceof ErrnoError) || bytes < 2 * LEAST) throw error;
+    return grow(end, bytes / 2);
   }
 }
