@@ -76,7 +76,12 @@ export class TreeSource implements MountSource {
 
   /** What stat must show as inode number; once finished. */
   ino(path: string): number {
-    return Tree.open(readFileSync(this.#file)).resolve(path);
+    return Tree.open(this.bytes()).resolve(path);
+  }
+
+  /** The tree file; once finished. */
+  bytes(): Buffer {
+    return readFileSync(this.#file);
   }
 
   /** Writes the tree; nothing can be added any more. */

@@ -102,10 +102,13 @@ export class FakeKernel {
     const bytes = Buffer.alloc(1 << 17);
     const n = readRaw(this.#ours, bytes, bytes.length);
     if (n < 0) return undefined;
-    if (n !== bytes.readUInt32LE(0))
-      throw new Error(`an answer of ${n} bytes says that it has ${bytes.readUInt32LE(0)}`);
-    if (bytes.readBigUInt64LE(8) !== BigInt(this.#unique)) throw new Error('an answer to another request');
-    return { error: bytes.readInt32LE(4), body: bytes.subarray(16, n) };
+    // Notifications come before the answer; they are to none.
+    let at = 0;
+    while (n - at > 16 && bytes.readBigUInt64LE(at + 8) === 0n) at += bytes.readUInt32LE(at);
+    if (n - at !== bytes.readUInt32LE(at))
+      throw new Error(`an answer of ${n - at} bytes says that it has ${bytes.readUInt32LE(at)}`);
+    if (bytes.readBigUInt64LE(at + 8) !== BigInt(this.#unique)) throw new Error('an answer to another request');
+    return { error: bytes.readInt32LE(at + 4), body: bytes.subarray(at + 16, n) };
   }
 
   /** Asks, and gives the answer; the error's negative number when it is one. */
