@@ -1,13 +1,16 @@
 /** An image shown by each transport is what `layerfs checkout` writes, but for what docs/mount.md says of it. */
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { AT_FDCWD, ErrnoError, RENAME, fallocate, renameat2 } from '@layerfs/linux';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytesOf } from '../packages/fuse/dist/transport/native/names.js';
 import { judge, report, type Excuse } from './compare/compare.js';
 import { snapshot, type Seen, type Snapshot } from './compare/snapshot.js';
+import { tarOf } from './images/tar.js';
 import { Workplace } from './support/mounted.js';
 import { missing, need, needImage } from './support/needs.js';
-import { TRANSPORTS } from './support/transports.js';
+import { TRANSPORTS, transportOptions } from './support/transports.js';
 
 const reason = missing('root', 'fuse', 'getfattr');
 if (reason !== undefined) console.warn(`skipped: mounts by each transport against a checkout: ${reason}`);
@@ -66,9 +69,9 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('an image shown by %s', (
     const mountpoint = await place.mount('mini');
     const [entry] = JSON.parse(await place.ok(['mounts', '--json'])) as { transport: string; pid: number }[];
     expect(entry.transport).toBe(transport);
-    const libraries = readFileSync(`/proc/${entry.pid}/maps`, 'utf8');
+    const libraries = fs.readFileSync(`/proc/${entry.pid}/maps`, 'utf8');
     expect(libraries.includes('libfuse.so')).toBe(transport === 'fuse-native');
-    expect(readFileSync(join(mountpoint, 'etc/hostname'), 'utf8')).toBe('changed\n');
+    expect(fs.readFileSync(join(mountpoint, 'etc/hostname'), 'utf8')).toBe('changed\n');
     await place.unmount(mountpoint);
   });
 });
@@ -85,5 +88,126 @@ describe.skipIf(reason !== undefined || !TRANSPORTS.includes('fuse-native'))('wh
     expect(await place.ok(['snapshots', '--json'])).toBe('[]\n');
     const kernel = await place.try(['mount', '--transport', 'fuse-native', '--mount-mode', 'kernel', 'mini', folder]);
     expect(kernel.stderr).toMatch(/--transport fuse-native needs a serving process/);
+  });
+});
+
+/** The error that something gives, or what it returns. */
+function outcome(what: () => unknown): unknown {
+  try {
+    return what();
+  } catch (error) {
+    return error instanceof ErrnoError ? error.code : (error as NodeJS.ErrnoException).code;
+  }
+}
+
+/** What differs between the transports on writable mounts, as the table in docs/mount.md has it. */
+const DIFFERENCES: [
+  what: string,
+  expected: Record<'kernel' | 'fuse-native', unknown>,
+  seen: (at: string) => unknown,
+][] = [
+  [
+    'rename with flags',
+    { kernel: 'ba', 'fuse-native': 'EINVAL' },
+    (at) => {
+      for (const name of ['a', 'b']) fs.writeFileSync(join(at, name), name);
+      renameat2(AT_FDCWD, join(at, 'a'), AT_FDCWD, join(at, 'b'), RENAME.EXCHANGE);
+      return ['a', 'b'].map((name) => fs.readFileSync(join(at, name), 'latin1')).join('');
+    },
+  ],
+  [
+    'O_TMPFILE',
+    { kernel: 0, 'fuse-native': 'ENOTSUP' },
+    (at) => {
+      const fd = fs.openSync(at, fs.constants.O_RDWR | 0o20200000);
+      const { nlink } = fs.fstatSync(fd);
+      fs.closeSync(fd);
+      return nlink;
+    },
+  ],
+  [
+    'a file that is removed while open',
+    { kernel: ['read', [], 'none'], 'fuse-native': ['read', [expect.stringMatching(/^\.fuse_hidden/)], 'ENOTEMPTY'] },
+    (at) => {
+      const folder = join(at, 'removed');
+      fs.mkdirSync(folder);
+      fs.writeFileSync(join(folder, 'open'), 'read');
+      const fd = fs.openSync(join(folder, 'open'), 'r');
+      fs.unlinkSync(join(folder, 'open'));
+      const seen = [fs.readFileSync(fd, 'latin1'), fs.readdirSync(folder)];
+      const removed = outcome(() => fs.rmdirSync(folder)) ?? 'none';
+      fs.closeSync(fd);
+      return [...seen, removed];
+    },
+  ],
+  [
+    'setting one of atime and mtime alone',
+    { kernel: 5000, 'fuse-native': 7000 },
+    (at) => {
+      const file = join(at, 'times');
+      fs.writeFileSync(file, '');
+      fs.utimesSync(file, 7, 7);
+      execFileSync('touch', ['-m', '-d', '@5', file]);
+      return fs.statSync(file).mtimeMs;
+    },
+  ],
+  [
+    'a new name that is no UTF-8',
+    { kernel: undefined, 'fuse-native': 'EILSEQ' },
+    (at) => fs.writeFileSync(Buffer.from(`${at}/\xff`, 'latin1'), ''),
+  ],
+  [
+    'fallocate',
+    { kernel: 4096, 'fuse-native': 'ENOTSUP' },
+    (at) => {
+      const fd = fs.openSync(join(at, 'allocated'), 'w');
+      try {
+        fallocate(fd, 0, 0, 4096);
+        return fs.fstatSync(fd).size;
+      } finally {
+        fs.closeSync(fd);
+      }
+    },
+  ],
+];
+
+describe.skipIf(reason !== undefined).each(TRANSPORTS)('a writable mount by %s', (transport) => {
+  const place = new Workplace({ transport });
+  let at = '';
+  beforeAll(async () => {
+    const file = join(place.folder, 'image.tar');
+    fs.writeFileSync(file, tarOf({ name: 'etc/' }));
+    await place.ok(['import', file, '--name', 'image', '-q']);
+    at = await place.mount('image', '--rw', '--name', 'work');
+  });
+  afterAll(() => place.remove());
+
+  test.each(DIFFERENCES)('%s', (_, expected, seen) => {
+    expect(outcome(() => seen(at))).toEqual(expected[transport]);
+  });
+
+  test('default ACLs are inherited', (context) => {
+    need(context, 'setfacl');
+    const folder = join(at, 'acl');
+    fs.mkdirSync(folder);
+    execFileSync('setfacl', ['-d', '-m', 'u:1234:rwx', folder]);
+    const acl = (path: string): string => execFileSync('getfacl', ['-cnpE', path], { encoding: 'latin1' });
+    expect(acl(folder)).toContain('default:user:1234:rwx');
+    fs.writeFileSync(join(folder, 'new'), '');
+    expect(acl(join(folder, 'new'))).toContain('user:1234:rwx');
+  });
+
+  test('a mountpoint that is itself a mount', async () => {
+    const folder = place.newFolder('mounted');
+    execFileSync('mount', ['-t', 'tmpfs', 'layerfs-test', folder]);
+    try {
+      const { code, stderr } = await place.try(['mount', ...transportOptions(transport), 'image', folder]);
+      expect([code === 0, stderr]).toEqual(
+        transport === 'kernel' ? [true, expect.anything()] : [false, expect.stringMatching(/in use/)],
+      );
+      if (code === 0) await place.unmount(folder);
+    } finally {
+      execFileSync('umount', [folder]);
+    }
   });
 });

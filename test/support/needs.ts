@@ -7,6 +7,7 @@ import { ImageUnavailable, testImage, type ImageName, type TestImage, type Varia
 /** Debian packages of the programs that tests call. */
 const PACKAGES: Record<string, string> = {
   getfattr: 'attr',
+  setfacl: 'acl',
   setfattr: 'attr',
   ctr: 'containerd',
   'systemd-analyze': 'systemd',
