@@ -9,8 +9,8 @@ import type { Service } from './support/service.js';
 
 const SNAPSHOTTER = ['--snapshotter', 'layerfs'];
 const IMAGE = 'test.local/debian:latest';
-/** How many run, and how many start, when something is killed; LAYERFS_CONTAINERS for more. */
-const COUNT = Number(process.env['LAYERFS_CONTAINERS'] ?? 3);
+/** How many run, and how many start, when something is killed. */
+const COUNT = Number(process.env['LAYERFS_CONTAINERS'] ?? 10);
 const MINUTES = 60_000;
 
 const reason = missing('root', 'containerd', 'ctr', 'runc', 'tar');

@@ -1,7 +1,7 @@
 import { close } from '@layerfs/linux';
 import { LayerfsError, type ChainID, type SealedLayer, type Store } from 'layerfs';
 import { parseFilters } from './filter.js';
-import { Layout } from './folders/layout.js';
+import type { Layout } from './folders/layout.js';
 import { diskUsage } from './folders/usage.js';
 import type { Bases } from './lowers/bases.js';
 import { infoOf, now, updated } from './info.js';
@@ -11,6 +11,7 @@ import { Lowers, type Given } from './lowers/lowers.js';
 import { MountedFolders } from './lowers/mounted.js';
 import { SnapshotLeases, leaseLabel } from './seal/leases.js';
 import { Sealer, type Candidate, type SealWhen } from './seal/sealer.js';
+import { restore } from './restore.js';
 import { Records, checkKey, checkLabels, shown, type RecordWriter, type SnapshotRecord } from './records.js';
 import {
   REMOTE,
@@ -73,7 +74,15 @@ export class FolderSnapshotter implements Snapshotter {
     this.#pin();
     for (const record of this.#records.all()) this.#lowers.count(record);
     this.#sweep();
-    this.#restored = this.#behind(() => this.#restore());
+    this.#restored = this.#behind(() =>
+      restore({
+        layout,
+        records: this.#records,
+        lowers: this.#lowers,
+        stage: (kind, given) => this.#stage(kind, given),
+        onProblem: this.#onProblem,
+      }),
+    );
     this.#store = store;
     this.#leases = store === undefined ? undefined : new SnapshotLeases(store);
     this.#reconciled = this.#reconcile();
@@ -217,31 +226,6 @@ export class FolderSnapshotter implements Snapshotter {
     this.#release(this.#lowers.sweep());
   }
 
-  /**
-   * Folders that were not on disk yet when the machine failed, though the records were: nothing in them was, either. Those that can be
-   * written to are made again; a layer that is gone must not become an empty one.
-   */
-  async #restore(): Promise<void> {
-    const placed = new Set(this.#layout.placed());
-    for (const { id, kind, name, given, stack, project } of this.#records.all()) {
-      if (stack !== undefined || placed.has(id)) continue;
-      if (kind === 'committed' || given === undefined || project !== undefined) {
-        this.#onProblem(
-          new LayerfsError('corrupt', `The folder of snapshot ${shown(name)} is gone: remove the snapshot`),
-        );
-        continue;
-      }
-      try {
-        await this.#lowers.ensure(given);
-        if (this.#closed) return;
-        if (this.#records.get(name)?.id !== id) continue;
-        this.#layout.place(this.#stage(kind, given), id);
-      } catch (error) {
-        this.#onProblem(error);
-      }
-    }
-  }
-
   #stage(kind: Kind, given: Given): string {
     const above = this.#lowers.root(given) ?? (given.maps && hostRoot(given.maps));
     return this.#layout.stage(above, kind === 'active');
@@ -317,20 +301,25 @@ export class FolderSnapshotter implements Snapshotter {
     if (this.#closed) throw new LayerfsError('failed-precondition', 'The snapshotter is closed');
   }
 
+  /** Stands in front of all calls. */
+  async #opened(): Promise<void> {
+    await this.#restored;
+    this.#open();
+  }
+
   #get(key: string, from: Pick<RecordWriter, 'get'> = this.#records): SnapshotRecord {
     const record = from.get(checkKey(key, 'key'));
     if (record === undefined) throw new LayerfsError('not-found', `There is no snapshot ${shown(key)}`);
     return record;
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- a rejected promise, not an exception
   async stat(key: string): Promise<SnapshotInfo> {
-    this.#open();
+    await this.#opened();
     return infoOf(this.#get(key));
   }
 
   async update(info: Pick<SnapshotInfo, 'name' | 'labels'>, fields: readonly string[] = []): Promise<SnapshotInfo> {
-    this.#open();
+    await this.#opened();
     const changed = this.#records.transaction((writer) => {
       const record = this.#get(info.name, writer);
       const labels = checkLabels(fields.length === 0 ? info.labels : updated(record, info.labels, fields));
@@ -343,8 +332,7 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   async usage(key: string): Promise<Usage> {
-    this.#open();
-    await this.#restored;
+    await this.#opened();
     const record = this.#get(key);
     if (record.usage !== undefined) return record.usage;
     const usage = await diskUsage(this.#layout.fs(record.id));
@@ -358,8 +346,7 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   async mounts(key: string): Promise<readonly Mount[]> {
-    this.#open();
-    await this.#restored;
+    await this.#opened();
     const record = this.#get(key);
     const { kind, name, given } = record;
     if (kind === 'committed') throw new LayerfsError('failed-precondition', `Snapshot ${shown(name)} is committed`);
@@ -384,7 +371,7 @@ export class FolderSnapshotter implements Snapshotter {
     parentName: string | undefined,
     { labels = {}, signal }: PrepareOptions = {},
   ): Promise<readonly Mount[]> {
-    this.#open();
+    await this.#opened();
     if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
     checkKey(key, 'key');
     checkLabels(labels);
@@ -439,8 +426,7 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   async commit(name: string, key: string, { labels = {}, parent, signal }: CommitOptions = {}): Promise<void> {
-    this.#open();
-    await this.#restored;
+    await this.#opened();
     if (signal?.aborted === true) throw new LayerfsError('aborted', 'interrupted');
     checkKey(name, 'name');
     checkLabels(labels);
@@ -463,7 +449,7 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   async remove(key: string): Promise<void> {
-    this.#open();
+    await this.#opened();
     const record = this.#records.transaction((writer) => {
       const record = this.#get(key, writer);
       if (record.children > 0) {
@@ -486,7 +472,7 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   async walk(visit: (info: SnapshotInfo) => void | Promise<void>, filters: readonly string[] = []): Promise<void> {
-    this.#open();
+    await this.#opened();
     const passes = parseFilters(filters);
     for (const record of this.#records.each()) {
       const info = infoOf(record);
@@ -495,7 +481,7 @@ export class FolderSnapshotter implements Snapshotter {
   }
 
   async cleanup(): Promise<void> {
-    this.#open();
+    await this.#opened();
     await Promise.all(this.#pending);
     for (const staged of this.#layout.staged()) if (REMOVED.test(staged)) await this.#layout.discard(staged);
   }

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, statSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -73,7 +73,7 @@ export class Layout {
 
   /** Removes what was staged. */
   async discard(staged: string): Promise<void> {
-    if (removedEmpty(staged)) return;
+    if (await removedEmpty(staged)) return;
     try {
       await rm(staged, { recursive: true, force: true });
     } catch (error) {
@@ -112,21 +112,29 @@ export class Layout {
 }
 
 /** Removes the folders of a snapshot that nothing was ever written to, by a few system calls. @returns whether all of it is gone */
-function removedEmpty(staged: string): boolean {
+async function removedEmpty(staged: string): Promise<boolean> {
   const work = join(staged, 'work');
-  // In a stack that was checked out it is whatever the image has there, also a link.
-  if (lstatSync(work, { throwIfNoEntry: false })?.isDirectory() === false) return false;
-  // Where it was mounted, overlayfs made a folder in it. One after the other: what is refused takes longer than what is done.
-  if (!removed(work) && !(removed(join(work, 'work')) && removed(work))) return false;
-  return removed(join(staged, 'fs')) && removed(staged);
+  // One after the other: what is refused takes longer than what is done.
+  const found = await removed(work);
+  // Where it was mounted, overlayfs made a folder in it. In a stack that was checked out it is whatever the image has there, also a link.
+  if (found === 'not empty' && !(await isGone(join(work, 'work')))) return false;
+  if (found === 'not empty' && !(await isGone(work))) return false;
+  if (found === 'no folder') return false;
+  return (await isGone(join(staged, 'fs'))) && (await isGone(staged));
 }
 
-/** @returns whether there is no such folder now */
-function removed(folder: string): boolean {
+async function isGone(folder: string): Promise<boolean> {
+  return (await removed(folder)) === 'gone';
+}
+
+/** Removes an empty folder, by a thread: others are answered meanwhile. Follows no link in the last place. */
+async function removed(folder: string): Promise<'gone' | 'not empty' | 'no folder'> {
   try {
-    rmdirSync(folder);
-    return true;
+    await rmdir(folder);
+    return 'gone';
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return 'gone';
+    return code === 'ENOTEMPTY' || code === 'EEXIST' ? 'not empty' : 'no folder';
   }
 }
