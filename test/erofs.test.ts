@@ -30,7 +30,7 @@ import { snapshot, type Snapshot } from './compare/snapshot.js';
 import type { ImageName } from './images/index.js';
 import { run } from './images/oci.js';
 import { tarOf } from './images/tar.js';
-import { checkImage, erofsImages, loopFiles, mountsOf, needKernelMounts } from './support/erofs.js';
+import { checkImage, countTypes, erofsImages, loopFiles, mountsOf, needKernelMounts } from './support/erofs.js';
 import { Workplace } from './support/mounted.js';
 import { needImage } from './support/needs.js';
 import { TreeSource } from './support/tree-source.js';
@@ -107,7 +107,7 @@ async function smallPlace(): Promise<Workplace> {
 }
 
 async function expectMountEqualsUmoci(context: TestContext, name: ImageName, excuses: Excuse[]): Promise<void> {
-  needKernelMounts(context, 'umoci', 'getfattr', 'fsck.erofs');
+  needKernelMounts(context, 'umoci', 'getfattr', 'fsck.erofs', 'dump.erofs');
   const { path } = await needImage(context, name);
   const unpacked = await umociUnpack(path);
   const place = newPlace();
@@ -116,6 +116,10 @@ async function expectMountEqualsUmoci(context: TestContext, name: ImageName, exc
     const mountpoint = await place.mount('image', ...KERNEL);
     const [image] = erofsImages(place.root);
     await checkImage(image);
+    const { stdout } = await run('find', [unpacked.path, '-printf', '%y\\n'], { maxBuffer: 64 << 20 });
+    const types: Record<string, number> = {};
+    for (const letter of stdout.trim().split('\n')) types[letter] = (types[letter] ?? 0) + 1;
+    expect(await countTypes(image)).toEqual(types);
     expectSame(await snapshot(mountpoint), await snapshot(unpacked.path), ['kernel', 'umoci'], excuses);
     await place.unmount(mountpoint);
     expectNothingLeft(place);
@@ -124,7 +128,7 @@ async function expectMountEqualsUmoci(context: TestContext, name: ImageName, exc
   }
 }
 
-describe('a kernel mount equals umoci unpack, and fsck.erofs finds its image sound', () => {
+describe('a kernel mount equals umoci unpack, fsck.erofs finds its image sound, and dump.erofs counts the same', () => {
   test('mini: every oddity there is', (context) => expectMountEqualsUmoci(context, 'mini', UMOCI_EXCUSES));
   test('debian', (context) => expectMountEqualsUmoci(context, 'debian', UMOCI_EXCUSES));
   test('128 layers', (context) => expectMountEqualsUmoci(context, 'layers128', []));

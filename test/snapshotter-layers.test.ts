@@ -195,6 +195,26 @@ describe.skipIf(reason !== undefined).each(MODES)('layers of the store, mount mo
   });
 });
 
+test.skipIf(reason !== undefined)('the program in the README', { timeout: 2 * MINUTES }, async () => {
+  const layout = layoutOf(join(work, 'layout'), { latest: imageOf([tarOf(...oddLower()), tarOf(...oddUpper())]) });
+  await store.import(layout, { name: 'app' });
+  open({ mountMode: 'kernel' });
+  await snapshotter.close();
+  const readme = readFileSync(join(import.meta.dirname, '../packages/snapshotter/README.md'), 'utf8');
+  const program = /```ts\n(.*?)```/s.exec(readme)?.[1] ?? '';
+  const folder = join(work, 'mounted');
+  mkdirSync(folder);
+  const words = ['--input-type=module', '-e', program, '--', 'its name', join(work, 'store'), 'app', folder];
+  // Where the packages that it imports are found.
+  const cwd = join(import.meta.dirname, '../packages/cli');
+  const said = execFileSync(process.execPath, words, { cwd, encoding: 'utf8' });
+  const chains = store.image('app').layers.map((_, i, all) => chainOf(all.slice(0, i + 1).map(({ diffID }) => diffID)));
+  expect(said.trim().split('\n').toSorted()).toEqual(
+    ['my layer', ...chains].map((name) => `committed ${name}`).toSorted(),
+  );
+  expect(readdirSync(join(root, 'snapshots'))).toEqual([]);
+});
+
 test.skipIf(reason !== undefined)(
   'a FUSE server goes on without the service, and one that died is replaced',
   async () => {

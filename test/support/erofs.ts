@@ -35,6 +35,17 @@ export async function checkImage(image: string): Promise<void> {
   await run('fsck.erofs', [image]);
 }
 
+/** How many names of each type an image has, as dump.erofs counts them: by find's letter for the type. */
+export async function countTypes(image: string): Promise<Record<string, number>> {
+  const { stdout } = await run('dump.erofs', ['-s', '-S', image]);
+  const types = { f: 'regular file', d: 'directory', c: 'char dev', b: 'block dev', p: 'FIFO file', l: 'symlink file' };
+  const counts = Object.entries(types).map(([letter, type]) => {
+    const [, count] = new RegExp(String.raw`^Filesystem ${type} count:\s+(\d+)$`, 'm').exec(stdout) ?? [];
+    return [letter, Number(count)] as const;
+  });
+  return Object.fromEntries(counts.filter(([, count]) => count !== 0));
+}
+
 /** Lines of /proc/self/mountinfo that have to do with a folder, mounted there or from there. */
 export function mountsOf(folder: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
