@@ -34,13 +34,13 @@ class Kernel extends FakeKernel {
   readonly #agreed: ReadonlySet<number>;
   readonly #offered: ReadonlySet<number>;
 
-  constructor({ fs, serve }: Root, minor: number, offered: readonly number[]) {
-    super(fs);
+  constructor(root: Root, minor: number, offered: readonly number[]) {
+    super(root.fs);
     this.#minor = minor;
     this.#offered = new Set(offered);
     this.init(7, minor, offered);
     this.#agreed = this.connection.negotiated?.capabilities ?? new Set();
-    serve(this.connection);
+    root.serve(this.connection);
   }
 
   /** Asks for what must succeed. */
@@ -128,7 +128,8 @@ class Kernel extends FakeKernel {
 
   write(id: number, fh: number, offset: number, data: string, flags = 0): void {
     const head = struct([8, fh], [8, offset], [4, data.length], [4, flags], [8, 0], [4, O_RDWR], [4, 0]);
-    expect(this.get(OPCODE.WRITE, id, head, Buffer.from(data)).readUInt32LE(0)).toBe(data.length);
+    const written = this.get(OPCODE.WRITE, id, head, Buffer.from(data)).readUInt32LE(0);
+    if (written !== data.length) throw new Error(`${written} of ${data.length} bytes were written`);
   }
 
   setattr(id: number, valid: number, { size = 0, mode = 0 }): void {
