@@ -12,6 +12,7 @@ import { ImageUnavailable, testImage } from './images/index.js';
 import { noise } from './images/odd-lower.js';
 import { tarOf } from './images/tar.js';
 import { missing, need } from './support/needs.js';
+import { DEFAULT_TRANSPORT } from './support/transports.js';
 import { python, sh, UnionPlace } from './support/union-place.js';
 import { expectSame, expectSameAfterRemount } from './support/union-same.js';
 import { CONTENT_STRESS, READ_WHILE_REWRITTEN, SQLITE_LOAD } from './support/union-stress.js';
@@ -213,7 +214,9 @@ describe.skipIf(reason !== undefined)('work in a writable mount', () => {
 
     test('tar c, tar x of it elsewhere, and over itself', { timeout: 8 * MINUTES }, async (context) => {
       ready(context);
-      const make = 'tar -c --sort=name --numeric-owner -C "$1" .';
+      // Neither all times nor all names come through fuse-native (docs/mount.md).
+      const beyond = DEFAULT_TRANSPORT === 'fuse-native' ? '--exclude=./odd --mtime=@0' : '';
+      const make = `tar -c --sort=name --numeric-owner ${beyond} -C "$1" .`;
       const archive = join(place.folder, 'root.tar');
       const first = await sh(`${make} | sha256sum`, [root], { seconds: 300 });
       expect(await sh(`${make} > "$2"; sha256sum < "$2"`, [checkout, archive], { seconds: 300 })).toBe(first);
