@@ -11,6 +11,7 @@ import { tarOf } from './images/tar.js';
 import { BUILT_NAME, installedPackages } from './npm/packages.js';
 import { makeProject, npmIn } from './npm/project.js';
 import { startRegistry, type Registry } from './npm/registry.js';
+import { LEAVE_FOREIGN_MOUNTS } from './support/foreign-mounts.js';
 import { missing } from './support/needs.js';
 import { sh, UnionPlace } from './support/union-place.js';
 import { expectSaidInBoth, expectSame, expectSameAfterRemount, writtenSince } from './support/union-same.js';
@@ -62,15 +63,16 @@ describe.skipIf(reason !== undefined)('apt-get in a chroot', () => {
 
   /** Runs a script in a chroot without a network; the repository is at /mnt. Gives what it said. */
   function inside(root: string, script: string): Promise<string> {
-    const enter = `exec unshare --mount --net --propagation slave sh -euc '
+    const enter = `${LEAVE_FOREIGN_MOUNTS}
       mount -t proc proc "$1/proc"; mount --bind "$2" "$1/mnt"; mount -o remount,bind,ro "$1/mnt"
-      exec env -i LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$1" sh -euc "$3"' sh "$1" "$2" "$3" 2>&1`;
+      exec env -i LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$1" sh -euc "$3"`;
     const settings = `
       apt_get() {
         apt-get -q -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" > /root/said || { cat /root/said; exit 1; }
         sed '/^Fetched/d' /root/said; rm /root/said
       }`;
-    return sh(enter, [root, repository, `${settings}\n${script}`], { seconds: 200 });
+    const unshared = 'exec unshare --mount --net --propagation slave sh -euc "$4" sh "$1" "$2" "$3" 2>&1';
+    return sh(unshared, [root, repository, `${settings}\n${script}`, enter], { seconds: 200 });
   }
 
   const inBoth = (script: string): Promise<string> =>

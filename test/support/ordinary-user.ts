@@ -8,6 +8,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writ
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { LEAVE_FOREIGN_MOUNTS } from './foreign-mounts.js';
 import { missing } from './needs.js';
 import { scratchFolder } from './scratch.js';
 
@@ -72,11 +73,7 @@ function freeUid(): number {
 }
 
 /** Run by root in the new namespaces: files that name the user, and a device that everybody may open. */
-const SETUP = `
-# Copies of what other tests have mounted, which would not go away with theirs.
-sed -n 's|^[^ ]* \\([^ ]*/layerfs-[^ ]*\\) .*|\\1|p' /proc/self/mounts | tac | while read -r path; do
-  umount -l "$path" 2>/dev/null || true
-done
+const SETUP = `${LEAVE_FOREIGN_MOUNTS}
 for file in passwd group subuid subgid fuse.conf; do
   if test -e "/etc/$file"; then mount --bind "$1/etc/$file" "/etc/$file"; fi
 done
