@@ -24,9 +24,11 @@ export interface Decoder {
 
 /** A decoder; Node's own where it has one (zstd: 22.15 and later). */
 export function createDecoder(compression: Exclude<Compression, 'none'>, sink: Sink): Decoder {
-  if (compression === 'gzip') return new NativeDecoder(zlib.createGunzip(), sink);
+  if (compression === 'gzip') return new NativeDecoder(zlib.createGunzip(), sink, false);
   const { createZstdDecompress } = zlib as { createZstdDecompress?: () => object };
-  return createZstdDecompress === undefined ? new FzstdDecoder(sink) : new NativeDecoder(createZstdDecompress(), sink);
+  return createZstdDecompress === undefined
+    ? new FzstdDecoder(sink)
+    : new NativeDecoder(createZstdDecompress(), sink, true);
 }
 
 /** What lies beneath the streams of node:zlib, and is the only way to have the output written to memory of one's own. */
@@ -57,12 +59,15 @@ interface ZlibStream {
 class NativeDecoder implements Decoder {
   readonly #stream: ZlibStream;
   readonly #sink: Sink;
+  readonly #stops: boolean;
   #ended = false;
   #error: Error | undefined;
 
-  constructor(stream: object, sink: Sink) {
+  /** @param stops whether it stops at the end of a frame, where more may follow (gzip's members it strings together itself) */
+  constructor(stream: object, sink: Sink, stops: boolean) {
     this.#stream = stream as ZlibStream;
     this.#sink = sink;
+    this.#stops = stops;
     // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it has no other
     this.#stream._handle.onerror = (message, _, code) => {
       this.#error = Object.assign(new Error(message), { code });
@@ -79,8 +84,10 @@ class NativeDecoder implements Decoder {
       if (this.#error !== undefined) throw this.#error;
       const [roomLeft, inputLeft] = state;
       this.#sink.advance(room.length - roomLeft);
-      at = bytes.length - inputLeft;
+      const taken = bytes.length - inputLeft - at;
+      at += taken;
       if (roomLeft === 0) continue;
+      if (this.#stops && inputLeft > 0 && (taken > 0 || roomLeft < room.length)) continue;
       // There was room, and still it does not want more: the compressed data has ended.
       this.#ended = inputLeft > 0;
       return;
