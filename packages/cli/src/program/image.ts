@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { json, size } from './options.js';
+import { json, maxLayerSize } from './options.js';
 import type { AddCommand } from './program.js';
 
 /** Images as a whole. */
@@ -12,11 +12,7 @@ export function addImageCommands(command: AddCommand): void {
   )
     .option('-n, --name <name>', 'name of the image, as in docker (NAME means NAME:latest)')
     .option('-p, --platform <os/arch>', "which platform of a multi-platform image (default: this machine's)")
-    .addOption(
-      new Option('--max-layer-size <size>', 'refuse a layer that is larger when uncompressed, such as 20G').argParser(
-        size,
-      ),
-    )
+    .addOption(maxLayerSize())
     .addOption(json())
     .addHelpText(
       'after',

@@ -6,6 +6,14 @@ export function json(): Option {
   return new Option('--json', 'print JSON (docs/cli.md)');
 }
 
+/** What every command takes that unpacks layers. */
+export function maxLayerSize(): Option {
+  return new Option(
+    '--max-layer-size <size>',
+    'refuse a layer that is larger when uncompressed, such as 20G',
+  ).argParser(size);
+}
+
 /** What every command takes that asks registries. */
 export function withRegistryOptions(added: Command): Command {
   return added

@@ -1,5 +1,4 @@
-import { Option } from 'commander';
-import { json, size, withRegistryOptions } from './options.js';
+import { json, maxLayerSize, withRegistryOptions } from './options.js';
 import type { AddCommand } from './program.js';
 
 /** Between registries and the store. */
@@ -15,11 +14,7 @@ export function addRegistryCommands(command: AddCommand): void {
     .option('-n, --name <name>', 'name of the image, in place of REF')
     .option('-p, --platform <os/arch>', "which platform of a multi-platform image (default: this machine's)")
     .option('--all-platforms', 'every platform; the names of the others get theirs at the end')
-    .addOption(
-      new Option('--max-layer-size <size>', 'refuse a layer that is larger when uncompressed, such as 20G').argParser(
-        size,
-      ),
-    )
+    .addOption(maxLayerSize())
     .addOption(json())
     .addHelpText(
       'after',
