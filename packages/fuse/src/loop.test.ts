@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
+import { pipe } from '@layerfs/linux';
 import { expect, it } from 'vitest';
 import { NOTHING, SERVED, type Connection } from './connection.js';
 import { Loop } from './loop.js';
@@ -23,4 +24,28 @@ it('gives the thread back when an answer was postponed: promises go on then', ()
   // What was there already is served first.
   expect(requests).toBe(4);
   closeSync(fd);
+});
+
+it.each([
+  ['looks for the next request after a small answer', 100, 53],
+  ['sleeps after a large one: who got it needs the processor', 256 << 10, 3],
+])('%s', (_, bytes, looks) => {
+  // Nothing to read from it: neither end of file, which poll reports, nor a request.
+  const [fd, other] = pipe();
+  let calls = 0;
+  const connection: Partial<Connection> = {
+    fd,
+    sendDeferred: () => undefined,
+    serve(_request: Request, reply: Reply) {
+      if (++calls > 1) return NOTHING;
+      reply.data(new Uint8Array(bytes));
+      return SERVED;
+    },
+  };
+  const loop = new Loop({ spins: 50 });
+  loop.add(connection as Connection);
+  expect(loop.run(0)).toBe('idle');
+  expect(calls).toBe(looks);
+  closeSync(fd);
+  closeSync(other);
 });

@@ -16,6 +16,8 @@ const MAX_REQUEST = (1 << 20) + 8192;
 const SPINS = 200;
 /** A sleep shorter than this would have been worth spinning for, in milliseconds. */
 const SHORT_SLEEP = 0.15;
+/** Whoever got so many bytes is busy with them for longer than a spinning loop would look, and needs the processor. */
+const LARGE_ANSWER = 64 << 10;
 /** How many requests of one connection are served before the others get their turn. */
 const BATCH = 128;
 /** After how many rounds without a sleep the wake descriptors are looked at. */
@@ -39,6 +41,8 @@ export class Loop {
   /** 0 to 8: how well spinning paid lately. */
   #payoff = 4;
   #deferred = false;
+  /** Whether the last answer was large. */
+  #large = false;
 
   /**
    * @param options.wake descriptors that end {@link run} when they become readable
@@ -91,8 +95,10 @@ export class Loop {
         const { deferrals } = reply;
         const result = connection.serve(this.#request, reply);
         if (reply.deferrals !== deferrals) this.#deferred = true;
-        if (result === SERVED) any = true;
-        else {
+        if (result === SERVED) {
+          any = true;
+          this.#large = reply.length >= LARGE_ANSWER;
+        } else {
           if (result === ENDED) this.#remove(connection);
           break;
         }
@@ -127,7 +133,7 @@ export class Loop {
       }
       // The last one was unmounted: there is nothing to wait for.
       if (this.#connections.length === 0) break;
-      if (this.#payoff > 0 && served > 0 && spins < this.#spins) {
+      if (this.#payoff > 0 && served > 0 && spins < this.#spins && !this.#large) {
         spins++;
         continue;
       }
