@@ -77,7 +77,7 @@ export async function runDaemon<Plan>(
   if (signals > 0) goAway();
   report({ ready: serving.ready });
   letGoOfTerminal();
-  trimMappedPages();
+  trimMappedPages('all');
   await ('loop' in serving ? serveToTheEnd(serving) : serving.finished);
   process.exit();
 }
@@ -90,7 +90,7 @@ async function serveToTheEnd(serving: LoopServed): Promise<void> {
     if (result === 'empty') return;
     if (result === 'idle') {
       serving.flush?.();
-      trimMappedPages();
+      trimMappedPages('trees');
       serving.sleep();
     }
     serving.resume?.();
