@@ -80,7 +80,7 @@ else if (asked.list) {
   const seconds = latestResults()?.results.seconds ?? {};
   for (const { name, about, needsRoot } of BENCHMARKS) {
     const took = seconds[name] === undefined ? '' : `; ${seconds[name]} s`;
-    console.log(`${name.padEnd(12)}${about}${needsRoot ? ' (root)' : ''}${took}`);
+    console.log(`${name.padEnd(15)}${about}${needsRoot ? ' (root)' : ''}${took}`);
   }
 } else {
   // Before an hour is spent on what it is to be compared with.
