@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { trimMappedPages } from '@layerfs/linux';
 import {
   Metrics,
   openSnapshotter,
@@ -26,6 +27,9 @@ interface Options extends GlobalOptions {
   readonly mountMode?: MountMode;
   readonly seal?: SealWhen;
 }
+
+/** How long nobody asks for anything before memory is given back. */
+const IDLE_MS = 10_000;
 
 /** `layerfs snapshotter serve` */
 export async function run(action: string, options: Options): Promise<void> {
@@ -79,10 +83,12 @@ async function serveUntil(signal: AbortSignal, { store, snapshotter, root, on, o
       ? undefined
       : new Metrics({ snapshotter, root, totals: () => store.totals(), version: version() });
   const numbers = metrics === undefined ? undefined : await serveMetrics(metrics, options.metrics ?? '');
+  const idle = setTimeout(() => giveBack(log), IDLE_MS).unref();
   try {
     const service = await serve(snapshotter, {
       on,
       onAnswered: (request) => {
+        idle.refresh();
         metrics?.count(request);
         logRequest(log, request);
       },
@@ -98,7 +104,17 @@ async function serveUntil(signal: AbortSignal, { store, snapshotter, root, on, o
     await service.stop();
     log.info('stopped');
   } finally {
+    clearTimeout(idle);
     await numbers?.stop();
+  }
+}
+
+/** Half of what the process takes is Node's program, of which starting up needs the most. */
+function giveBack(log: Logger): void {
+  try {
+    trimMappedPages();
+  } catch (error) {
+    log.warn({ err: error }, 'memory was not given back');
   }
 }
 

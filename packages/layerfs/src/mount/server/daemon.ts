@@ -1,10 +1,9 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Loop } from '@layerfs/fuse';
-import { dup2, eventLoopFd } from '@layerfs/linux';
+import { dup2, eventLoopFd, trimMappedPages } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { detach } from '../registry/detach.js';
 import { IDLE_MILLIS } from './serve.js';
-import { trimMappedPages } from './trim.js';
 
 const REPORT = 3;
 

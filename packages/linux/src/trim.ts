@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { MADV, madvise } from '@layerfs/linux';
+import { MADV, madvise } from './memory.js';
 
 /**
  * Gives back pages of files that this process has mapped and touched: node itself and its libraries (much of which only
- * starting up needs) and the tree. They are clean and stay in the page cache; what is needed again comes back without
- * a read. Mappings with any page of our own in them (written to, so not in the file) are left alone.
+ * starting up needs) and what it reads. They are clean and stay in the page cache; what is needed again comes back without
+ * a read. Mappings with any page of our own in them (written to, so not in the file) are left alone. Takes
+ * some milliseconds. Throws ErrnoError, as for memory that is locked.
  */
 export function trimMappedPages(): void {
   for (const block of readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)) {
