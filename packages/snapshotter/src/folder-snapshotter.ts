@@ -423,10 +423,11 @@ export class FolderSnapshotter implements Snapshotter {
     });
     // Before its folders go: what has a record has them, whatever happens.
     await this.#records.synced();
-    const { lease, project } = record;
-    this.#removals.discard(this.#layout.unplace(record.id), project);
+    // The snapshot is gone: what fails now is told elsewhere. For an error containerd would give up its garbage collection.
+    const { id, lease, project } = record;
+    void this.#behind(async () => this.#removals.discard(this.#layout.unplace(id), project));
     if (lease !== undefined) void this.#behind(async () => this.#leases?.release(lease));
-    this.#removals.release(this.#lowers.forget(record, true));
+    void this.#behind(async () => this.#removals.release(this.#lowers.forget(record, true)));
   }
 
   async walk(visit: (info: SnapshotInfo) => void | Promise<void>, filters: readonly string[] = []): Promise<void> {

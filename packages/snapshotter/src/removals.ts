@@ -53,14 +53,16 @@ export class Removals {
     const { behind, layout, lowers } = this.#with;
     this.#vacated = behind(async () => {
       await new Promise(setImmediate);
+      // Taken first: what fails is for the next sweep, and must not keep others from being looked at.
+      const taken = [...this.#vacating];
+      this.#vacating.clear();
       const mounted = new MountedFolders(layout.snapshots);
-      for (const id of this.#vacating) {
+      for (const id of taken) {
         // By somebody who removed the snapshot first, or had it committed: there is another sweep.
         if (mounted.has(id)) continue;
         this.discard(layout.unplace(id));
         lowers.removed(id);
       }
-      this.#vacating.clear();
     });
   }
 
