@@ -265,6 +265,8 @@ describe.skipIf(reason !== undefined)('an ordinary user', { timeout: 300_000 }, 
       expect(stderr).toMatch(/there is no \/dev\/fuse.*container.*layerfs checkout needs no mount/is);
       expect(stdout).toContain(`${SHOWN}of 33\n`);
       expect(stdout).toMatch(/no +\/dev\/fuse/);
+      expect(stdout).toMatch(/Kernel mounts[^]*?Nothing can be mounted: `layerfs checkout` writes plain files/);
+      expect(stdout).not.toContain('through FUSE');
     });
 
     test('fuse-layerfs says it, too', async () => {

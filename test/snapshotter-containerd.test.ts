@@ -3,8 +3,7 @@ import { chmodSync, createReadStream, existsSync, mkdirSync, readdirSync } from 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
 import { compareFolders, report, type Excuse } from './compare/compare.js';
-import { Layout, machine, run, type LayerInfo } from './images/oci.js';
-import { CLI } from './support/cli.js';
+import { run } from './images/oci.js';
 import { ContainerdOnLayerfs } from './support/containerd-on-layerfs.js';
 import { missing, need, needImage } from './support/needs.js';
 import type { Service } from './support/service.js';
@@ -28,6 +27,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
   let both: ContainerdOnLayerfs;
   /** Layers of the image, as tars. */
   let base: string[] = [];
+  let archive = '';
 
   beforeAll(async () => {
     both = await ContainerdOnLayerfs.start('layerfs-snapshotter-');
@@ -41,7 +41,6 @@ describe.skipIf(reason !== undefined)('containerd', () => {
   /** containerd collects garbage a little later; and it waits a moment before it calls a service again that was away. */
   const eventually = <T>(action: () => T | Promise<T>): Promise<T> =>
     vi.waitFor(action, { timeout: 60_000, interval: 500 });
-  const folders = (): string[] => readdirSync(join(folder, 'store/snapshotter/snapshots'));
 
   async function onlyLayersAreLeft(): Promise<void> {
     await eventually(async () => {
@@ -51,14 +50,14 @@ describe.skipIf(reason !== undefined)('containerd', () => {
       const rows = (await ctr('snapshot', ...SNAPSHOTTER, 'ls')).trim().split('\n').slice(1);
       expect(rows.filter((row) => !row.includes('Committed'))).toEqual([]);
       // Some of them are layers of the store by now.
-      expect(folders().length).toBeLessThanOrEqual(rows.length);
+      expect(both.folders().length).toBeLessThanOrEqual(rows.length);
     });
   }
 
   /** Leases go a little after the snapshots that they are for. */
   async function nothingIsStored(): Promise<void> {
     await eventually(async () => {
-      await run(process.execPath, [CLI, '--root', join(folder, 'store'), 'gc']);
+      await both.layerfs('gc');
       expect(readdirSync(join(folder, 'store/layers'))).toEqual([]);
     });
   }
@@ -68,14 +67,10 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     if ((await ctr('image', 'ls', '-q')).includes(IMAGE)) return;
     // containerd 1.6 fails on the last layer, in which a folder is deleted and made anew.
     base = layers.slice(0, -1).map(({ tar }) => tar!);
-    const layout = await Layout.create(join(folder, 'layout'));
-    const infos: LayerInfo[] = [];
-    for (const tar of base) infos.push(await layout.addLayer(createReadStream(tar), 'gzip'));
-    layout.tag(await layout.addImage(infos, machine()), IMAGE);
-    await layout.finish();
-    const archive = join(folder, 'image.tar');
-    await run('tar', ['-cf', archive, '-C', join(folder, 'layout'), '.']);
-    await ctr('image', 'import', ...SNAPSHOTTER, archive);
+    archive = await both.importImage(
+      IMAGE,
+      base.map((tar) => createReadStream(tar)),
+    );
   }
 
   test('a container runs, writes, and leaves nothing', { timeout: 5 * MINUTES }, async (context) => {
@@ -103,7 +98,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
         .map((line) => line.split(/\s+/))
         .map(([key, parent]) => ({ key, parent }));
       const top = chain.find(({ key }) => !chain.some(({ parent }) => parent === key))!.key;
-      await ctr('image', 'import', '--snapshotter', 'overlayfs', join(folder, 'image.tar'));
+      await ctr('image', 'import', '--snapshotter', 'overlayfs', archive);
       for (const snapshotter of ['layerfs', 'overlayfs']) {
         const root = join(folder, `root-${snapshotter}`);
         mkdirSync(root);
@@ -191,14 +186,10 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     const socket = both.socket;
     const script = 'ctr -a "$1" snapshot --snapshotter layerfs diff "$2" | zcat -f > "$3"';
     await run('sh', ['-c', script, 'sh', socket, snapshot, changes]);
-    const layout = await Layout.create(join(folder, 'changed-layout'));
-    const infos: LayerInfo[] = [];
-    for (const tar of [...base, changes]) infos.push(await layout.addLayer(createReadStream(tar), 'gzip'));
-    layout.tag(await layout.addImage(infos, machine()), CHANGED);
-    await layout.finish();
-    const archive = join(folder, 'changed.tar');
-    await run('tar', ['-cf', archive, '-C', join(folder, 'changed-layout'), '.']);
-    await ctr('image', 'import', ...SNAPSHOTTER, archive);
+    await both.importImage(
+      CHANGED,
+      [...base, changes].map((tar) => createReadStream(tar)),
+    );
     const look = 'cat /added; ls -d /usr/share/doc 2> /dev/null || echo gone';
     expect(await ctr('run', '--rm', ...SNAPSHOTTER, CHANGED, 'of-changed', '/bin/sh', '-c', look)).toBe('x\ngone\n');
     await ctr('image', 'rm', '--sync', CHANGED);
@@ -237,7 +228,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
     await ctr('content', 'prune', 'references').catch(() => undefined);
     await eventually(async () => {
       expect((await ctr('snapshot', ...SNAPSHOTTER, 'ls')).trim().split('\n').slice(1)).toEqual([]);
-      expect(folders()).toEqual([]);
+      expect(both.folders()).toEqual([]);
       expect(readdirSync(join(folder, 'store/snapshotter/erofs'))).toEqual([]);
     });
     // Nor in the store: what was sealed is garbage.
@@ -249,20 +240,18 @@ describe.skipIf(reason !== undefined)('containerd', () => {
   test('an image of the store is run without being unpacked', { timeout: 5 * MINUTES }, async (context) => {
     await needDebian(context);
     for (const name of (await ctr('image', 'ls', '-q')).trim().split('\n')) await ctr('image', 'rm', '--sync', name);
-    const layerfs = async (...args: string[]): Promise<string> =>
-      (await run(process.execPath, [CLI, '--root', join(folder, 'store'), ...args])).stdout;
     const listed = (): Promise<string> => ctr('snapshot', ...SNAPSHOTTER, 'ls');
     await eventually(async () => expect((await listed()).trim().split('\n')).toHaveLength(1));
-    await layerfs('import', join(folder, 'image.tar'), '--name', 'debian');
-    const offer = (): Promise<string> => layerfs('offer', 'debian', '--address', both.socket);
+    await both.layerfs('import', archive, '--name', 'debian');
+    const offer = (): Promise<string> => both.layerfs('offer', 'debian', '--address', both.socket);
     await offer();
     await offer();
     const before = service.log.length;
-    await ctr('image', 'import', ...SNAPSHOTTER, join(folder, 'image.tar'));
+    await ctr('image', 'import', ...SNAPSHOTTER, archive);
     expect(await container('offered', 'cat /etc/debian_version; echo x > /new; rm -r /usr/share/doc')).toMatch(/^12\./);
     expect(service.log.slice(before)).not.toContain('"method":"Commit"');
     // containerd removes a container's snapshot a little later.
-    await eventually(() => expect(folders()).toEqual([]));
+    await eventually(() => expect(both.folders()).toEqual([]));
     // The image alone keeps them.
     for (const line of (await ctr('leases', 'ls', '-q')).trim().split('\n')) await ctr('leases', 'rm', '--sync', line);
     // By how it ends: on a busy machine ctr now and then prints nothing of a short container.
@@ -273,7 +262,7 @@ describe.skipIf(reason !== undefined)('containerd', () => {
       expect(readdirSync(join(folder, 'store/snapshotter/erofs'))).toEqual([]);
     });
     // What containerd has is not what the store has.
-    await layerfs('rmi', 'debian');
+    await both.layerfs('rmi', 'debian');
     await nothingIsStored();
     await expect(offer()).rejects.toThrow('debian');
   });

@@ -1,9 +1,7 @@
 /** The service, and containerd, are killed while containers run and start: running ones go on, nothing is left over. */
 import { spawnSync } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi, type TestContext } from 'vitest';
-import { Layout, machine, run, type LayerInfo } from './images/oci.js';
 import { ContainerdOnLayerfs } from './support/containerd-on-layerfs.js';
 import { missing, needImage } from './support/needs.js';
 import type { Service } from './support/service.js';
@@ -18,13 +16,12 @@ const reason = missing('root', 'containerd', 'ctr', 'runc', 'tar', 'pgrep');
 if (reason !== undefined) console.warn(`skipped: containers go on when the service is killed: ${reason}`);
 
 describe.skipIf(reason !== undefined)('what is killed', () => {
-  let folder: string;
   let service: Service;
   let both: ContainerdOnLayerfs;
 
   beforeAll(async () => {
     both = await ContainerdOnLayerfs.start('layerfs-restart-');
-    ({ folder, service } = both);
+    ({ service } = both);
   });
   afterAll(() => both.stop());
 
@@ -37,13 +34,7 @@ describe.skipIf(reason !== undefined)('what is killed', () => {
     const { layers } = await needImage(context, 'debian');
     if ((await ctr('image', 'ls', '-q')).includes(IMAGE)) return;
     // A root filesystem is all that is wanted here.
-    const layout = await Layout.create(join(folder, 'layout'));
-    const infos: LayerInfo[] = [await layout.addLayer(createReadStream(layers[0].tar!), 'gzip')];
-    layout.tag(await layout.addImage(infos, machine()), IMAGE);
-    await layout.finish();
-    const archive = join(folder, 'image.tar');
-    await run('tar', ['-cf', archive, '-C', join(folder, 'layout'), '.']);
-    await ctr('image', 'import', ...SNAPSHOTTER, archive);
+    await both.importImage(IMAGE, [createReadStream(layers[0].tar!)]);
   }
 
   /** Starts containers that stay, kills something while as many more start, and looks at what became of all. */

@@ -21,7 +21,7 @@ import { run } from './images/oci.js';
 import { tarOf } from './images/tar.js';
 import { layerfs, type CliResult } from './support/cli.js';
 import { need } from './support/needs.js';
-import { Service } from './support/service.js';
+import { connects, Service } from './support/service.js';
 
 let folder: string;
 const services: Service[] = [];
@@ -71,6 +71,18 @@ test('curl gets the numbers of a service that has --metrics; without it there ar
   expect(stdout).toMatch(/^layerfs_build_info\{version="\d+\.\d+\.\d+"\} 1$/m);
   expect(await service.stop()).toBe(0);
   expect(serving(await start())['metrics']).toBeUndefined();
+});
+
+test('a service that nobody asks for anything gives memory back, and goes on', { timeout: 120_000 }, async () => {
+  const service = await start();
+  const fromFiles = (): number =>
+    Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${service.pid}/status`, 'latin1'))?.[1]) / 1024;
+  const first = fromFiles();
+  expect(first).toBeGreaterThan(30);
+  await expect.poll(fromFiles, { timeout: 60_000 }).toBeLessThan(first / 2);
+  expect(await connects(service.socket)).toBe(true);
+  expect(await service.stop()).toBe(0);
+  expect(service.log).not.toContain('given back');
 });
 
 test('clients that never read what they asked for cost little memory', { timeout: 300_000 }, async () => {

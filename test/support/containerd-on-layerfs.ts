@@ -1,6 +1,9 @@
 /** A containerd of the test's own that has our service as its snapshotter `layerfs`. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { Layout, machine, run, type LayerInfo } from '../images/oci.js';
+import { CLI } from './cli.js';
 import { startContainerd, type Containerd } from './containerd.js';
 import { scratchFolder } from './scratch.js';
 import { Service } from './service.js';
@@ -41,6 +44,34 @@ export class ContainerdOnLayerfs {
   /** What ctr prints. */
   async ctr(...args: string[]): Promise<string> {
     return (await this.#containerd.ctr(...args)).stdout;
+  }
+
+  /**
+   * Makes an image of layers, and lets containerd import and unpack it.
+   * @param tars of its layers, the lowest first
+   * @returns the archive, which stays
+   */
+  async importImage(name: string, tars: readonly Readable[]): Promise<string> {
+    const folder = mkdtempSync(join(this.folder, 'image-'));
+    const layout = await Layout.create(join(folder, 'layout'));
+    const infos: LayerInfo[] = [];
+    for (const tar of tars) infos.push(await layout.addLayer(tar, 'gzip'));
+    layout.tag(await layout.addImage(infos, machine()), name);
+    await layout.finish();
+    const archive = join(folder, 'image.tar');
+    await run('tar', ['-cf', archive, '-C', join(folder, 'layout'), '.']);
+    await this.ctr('image', 'import', '--snapshotter', 'layerfs', archive);
+    return archive;
+  }
+
+  /** IDs of snapshots that are folders: not sealed, or still given to others. */
+  folders(): string[] {
+    return readdirSync(join(this.folder, 'store/snapshotter/snapshots'));
+  }
+
+  /** Runs `layerfs` on the store. @returns what it prints */
+  async layerfs(...args: string[]): Promise<string> {
+    return (await run(process.execPath, [CLI, '--root', join(this.folder, 'store'), ...args])).stdout;
   }
 
   /** After containerd was killed. */

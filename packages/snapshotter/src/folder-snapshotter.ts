@@ -11,6 +11,7 @@ import { Lowers, type Given } from './lowers/lowers.js';
 import { MountedFolders } from './lowers/mounted.js';
 import { SnapshotLeases, leaseLabel } from './seal/leases.js';
 import { Sealer, type Candidate, type SealWhen } from './seal/sealer.js';
+import { Removals } from './removals.js';
 import { restore } from './restore.js';
 import { Records, checkKey, checkLabels, shown, type RecordWriter, type SnapshotRecord } from './records.js';
 import {
@@ -42,6 +43,7 @@ export class FolderSnapshotter implements Snapshotter {
   readonly #onProblem: (error: unknown) => void;
   readonly #lowers: Lowers;
   readonly #quotas: Quotas;
+  readonly #removals: Removals;
   readonly #store: Store | undefined;
   readonly #leases: SnapshotLeases | undefined;
   /** Leases of the store and records agree. */
@@ -52,11 +54,6 @@ export class FolderSnapshotter implements Snapshotter {
   readonly #sealer: Sealer | undefined;
   /** What goes on in the background. */
   readonly #pending = new Set<Promise<void>>();
-  #idle: NodeJS.Timeout | undefined;
-  /** IDs of snapshots whose folders nobody needs any more. */
-  readonly #vacating = new Set<string>();
-  #vacated = Promise.resolve();
-  #discarded = Promise.resolve();
   #closed = false;
 
   constructor(layout: Layout, lock: number, { store, bases, seal, onProblem }: Parts) {
@@ -66,6 +63,13 @@ export class FolderSnapshotter implements Snapshotter {
     this.#onProblem = onProblem ?? (() => undefined);
     this.#lowers = new Lowers(layout, bases);
     this.#quotas = new Quotas(layout.snapshots);
+    this.#removals = new Removals({
+      layout,
+      lowers: this.#lowers,
+      quotas: this.#quotas,
+      behind: (action) => this.#behind(action),
+      onProblem: this.#onProblem,
+    });
     this.#records = new Records(layout);
     if (store === undefined && this.#records.all().some(({ stack }) => stack !== undefined)) {
       this.#records.close();
@@ -113,7 +117,7 @@ export class FolderSnapshotter implements Snapshotter {
   /** The next folder to be sealed: parents first, and nothing that is mounted. */
   async #sealable(except: ReadonlySet<string>): Promise<Candidate | undefined> {
     await this.#reconciled;
-    this.#release(this.#lowers.sweep());
+    this.#removals.release(this.#lowers.sweep());
     let mounted: MountedFolders | undefined;
     const records = this.#records.all().filter(({ kind, stack }) => kind === 'committed' && stack === undefined);
     for (const { id, name, parent } of records.toSorted((a, b) => Number(a.id) - Number(b.id))) {
@@ -144,8 +148,8 @@ export class FolderSnapshotter implements Snapshotter {
     }
     this.#lowers.count(replaced.sealed);
     await this.#records.synced();
-    this.#release(this.#lowers.forget(replaced.record, false));
-    await this.#vacated;
+    this.#removals.release(this.#lowers.forget(replaced.record, false));
+    await this.#removals.vacated;
   }
 
   /**
@@ -222,59 +226,13 @@ export class FolderSnapshotter implements Snapshotter {
   #sweep(): void {
     const known = new Set(this.#records.all().map(({ id }) => id));
     for (const id of this.#layout.placed()) if (!known.has(id)) this.#layout.unplace(id);
-    for (const staged of this.#layout.staged()) this.#discard(staged, this.#abandoned(staged));
-    this.#release(this.#lowers.sweep());
+    for (const staged of this.#layout.staged()) this.#removals.discard(staged, this.#abandoned(staged));
+    this.#removals.release(this.#lowers.sweep());
   }
 
   #stage(kind: Kind, given: Given): string {
     const above = this.#lowers.root(given) ?? (given.maps && hostRoot(given.maps));
     return this.#layout.stage(above, kind === 'active');
-  }
-
-  /** Removes folders that nobody needs any more. */
-  #release({ ids, paths }: ReturnType<Lowers['sweep']>): void {
-    if (ids.length > 0) this.#vacate(ids);
-    for (const path of paths) this.#discard(this.#layout.takeAway(path));
-    // A while later: one container often follows another.
-    this.#idle ??= setTimeout(() => {
-      this.#idle = undefined;
-      try {
-        this.#lowers.unmountIdle();
-      } catch (error) {
-        this.#onProblem(error);
-      }
-    }, IDLE_MS).unref();
-  }
-
-  /** Once for all that come in a moment: it looks at the mounts of all processes. */
-  #vacate(ids: readonly string[]): void {
-    const first = this.#vacating.size === 0;
-    for (const id of ids) this.#vacating.add(id);
-    if (!first) return;
-    this.#vacated = this.#behind(async () => {
-      await new Promise(setImmediate);
-      const mounted = new MountedFolders(this.#layout.snapshots);
-      for (const id of this.#vacating) {
-        // By somebody who removed the snapshot first, or had it committed: there is another sweep.
-        if (mounted.has(id)) continue;
-        this.#discard(this.#layout.unplace(id));
-        this.#lowers.removed(id);
-      }
-      this.#vacating.clear();
-    });
-  }
-
-  /** @param project what its limit goes with */
-  #discard(staged: string | undefined, project?: number): void {
-    if (staged === undefined) return;
-    // One after the other, and after what is under way: whoever asks for something must not wait for what was.
-    const before = this.#discarded;
-    this.#discarded = this.#behind(async () => {
-      await before;
-      await new Promise(setImmediate);
-      await this.#layout.discard(staged);
-      if (project !== undefined) this.#quotas.lift(project);
-    });
   }
 
   #hasProject(project: number): boolean {
@@ -399,7 +357,7 @@ export class FolderSnapshotter implements Snapshotter {
         return made;
       });
     } catch (error) {
-      this.#discard(staged, project);
+      this.#removals.discard(staged, project);
       throw error;
     }
     this.#lowers.count(record);
@@ -465,10 +423,11 @@ export class FolderSnapshotter implements Snapshotter {
     });
     // Before its folders go: what has a record has them, whatever happens.
     await this.#records.synced();
-    const { lease, project } = record;
-    this.#discard(this.#layout.unplace(record.id), project);
+    // The snapshot is gone: what fails now is told elsewhere. For an error containerd would give up its garbage collection.
+    const { id, lease, project } = record;
+    void this.#behind(async () => this.#removals.discard(this.#layout.unplace(id), project));
     if (lease !== undefined) void this.#behind(async () => this.#leases?.release(lease));
-    this.#release(this.#lowers.forget(record, true));
+    void this.#behind(async () => this.#removals.release(this.#lowers.forget(record, true)));
   }
 
   async walk(visit: (info: SnapshotInfo) => void | Promise<void>, filters: readonly string[] = []): Promise<void> {
@@ -489,16 +448,13 @@ export class FolderSnapshotter implements Snapshotter {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#idle);
+    this.#removals.close();
     await this.#sealer?.close();
     await Promise.all(this.#pending);
     this.#records.close();
     close(this.#lock);
   }
 }
-
-/** How long what shows layers stays mounted without a snapshot that needs it. */
-const IDLE_MS = 10_000;
 
 const REMOVED = /\/removed-[^/]*$/;
 const MADE = /\/new-[^/]*$/;

@@ -175,6 +175,23 @@ test('many at once, of which one may have a key', async () => {
   expect(folders()).toHaveLength(21);
 });
 
+test('a removal that is recorded is done, whatever becomes of the folders: containerd would end its collection', async () => {
+  const problems: unknown[] = [];
+  await snapshotter.close();
+  snapshotter = openSnapshotter({ root, onProblem: (error) => problems.push(error) });
+  await snapshotter.prepare('a', undefined);
+  rmSync(join(root, 'staging'), { recursive: true });
+  writeFileSync(join(root, 'staging'), 'no folder');
+  await snapshotter.remove('a');
+  expect(problems.map(String).join()).toContain('ENOTDIR');
+  await fails(snapshotter.stat('a'), 'not-found');
+  rmSync(join(root, 'staging'));
+  await snapshotter.close();
+  snapshotter = openSnapshotter({ root });
+  await snapshotter.close();
+  expect(folders()).toEqual([]);
+});
+
 test('a deep tree is counted and removed', async () => {
   const [mount] = await snapshotter.prepare('a', undefined);
   const { execFileSync } = await import('node:child_process');

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { LayerfsError, type Stack } from 'layerfs';
@@ -76,8 +76,11 @@ export class Records {
   readonly #file: RecordFile;
   /** By name, the longest kept first: records as JSON; undefined: there is none. */
   readonly #kept = new Map<string, string | undefined>();
-  /** That was given last. */
+  /** All records are among those kept: of most names that are asked for there is none, and nobody has to look. */
+  #keepsAll = true;
+  /** That was given last, and the last one in the file. */
   #id: number;
+  #writtenID: number;
 
   /** @param layout one that nobody else uses */
   constructor({ meta, staging }: Pick<Layout, 'meta' | 'staging'>) {
@@ -87,12 +90,15 @@ export class Records {
     removeOldRecords(meta);
     this.#file = new RecordFile(path, { sole: true });
     const [found] = this.#file.select("select row(value) from counters where key = 'id'");
-    this.#id = Number(found?.[0] ?? 0);
+    this.#id = this.#writtenID = Number(found?.[0] ?? 0);
+    for (const [value] of this.#file.select('select row(value) from snapshots limit given(0)', KEPT + 1)) {
+      this.#keep(parse(value).name, value as string);
+    }
   }
 
   get(name: string): SnapshotRecord | undefined {
     let value = this.#kept.get(name);
-    if (value === undefined && !this.#kept.has(name)) {
+    if (value === undefined && !this.#keepsAll && !this.#kept.has(name)) {
       value = this.#file.value('snapshots', recordKey(name));
       this.#keep(name, value);
     }
@@ -101,9 +107,14 @@ export class Records {
 
   #keep(name: string, value: string | undefined): void {
     this.#kept.delete(name);
-    if (name.length + (value?.length ?? 0) > LONGEST_KEPT) return;
+    if (value === undefined && this.#keepsAll) return;
+    if (name.length + (value?.length ?? 0) > LONGEST_KEPT) {
+      this.#keepsAll = false;
+      return;
+    }
     this.#kept.set(name, value);
     if (this.#kept.size <= KEPT) return;
+    this.#keepsAll = false;
     const [oldest = ''] = this.#kept.keys();
     this.#kept.delete(oldest);
   }
@@ -135,14 +146,15 @@ export class Records {
     this.#file.transaction(() => {
       for (let at = 0; at < entries.length; at += AT_ONCE) this.#write(entries.slice(at, at + AT_ONCE));
     });
+    if (entries.length > 0) this.#writtenID = this.#id;
     for (const [name, value] of entries) this.#keep(name, value);
     return result;
   }
 
   /** By one call: what each call costs is more than what it writes. */
   #write(entries: readonly Entry[]): void {
-    const statements = ["insert or replace into counters values ('id', given(0))"];
     const given: Cell[] = [this.#id];
+    const statements = this.#id === this.#writtenID ? [] : ["insert or replace into counters values ('id', given(0))"];
     for (const [name, value] of entries) {
       const at = given.push(recordKey(name)) - 1;
       if (value === undefined) statements.push(`delete from snapshots where key = given(${at})`);
@@ -176,7 +188,7 @@ function copyOld(file: RecordFile, old: readonly OldRecord[]): void {
 }
 
 function recordKey(name: string): string {
-  return createHash('sha256').update(name).digest('hex');
+  return hash('sha256', name);
 }
 
 /** @throws LayerfsError invalid-argument for a key or name that cannot be one */

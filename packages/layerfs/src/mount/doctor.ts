@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { Check } from './doctor/check.js';
+import { filesystemChecks } from './doctor/filesystems.js';
 import { hostChecks } from './doctor/host.js';
 import { tryKernelMount } from './doctor/kernel.js';
 import { tryMount } from './doctor/passthrough.js';
@@ -15,19 +16,20 @@ import { listMounts } from './registry/mounts.js';
  * @param root the store's folder; it need not exist
  */
 export async function doctor(root: string): Promise<Check[]> {
+  const folder = isWritable(root) ? root : tmpdir();
   const checks = hostChecks();
   // Where fusermount3 is not to be had, its own line says so.
-  if (checks.every(({ name, ok }) => ok !== false || (name !== '/dev/fuse' && name !== 'fusermount3'))) {
-    checks.push(...(await tryMount(isWritable(root) ? root : tmpdir())));
-  }
-  checks.push(
-    await fuseNativeCheck(),
-    tryKernelMount(isWritable(root) ? root : tmpdir()),
-    ...storeChecks(root),
-    mountsCheck(root),
-  );
+  if (hasFuse(checks)) checks.push(...(await tryMount(folder)));
+  const fuse = hasFuse(checks);
+  checks.push(await fuseNativeCheck(), ...filesystemChecks(fuse), tryKernelMount(folder, fuse));
+  checks.push(...storeChecks(root), mountsCheck(root));
   checks.push(...userChecks(), ...programChecks());
   return checks;
+}
+
+/** Whether nothing that was looked at keeps FUSE from being mounted. */
+function hasFuse(checks: readonly Check[]): boolean {
+  return checks.every(({ name, ok }) => ok !== false || !['/dev/fuse', 'fusermount3', 'Mounting'].includes(name));
 }
 
 function isWritable(folder: string): boolean {

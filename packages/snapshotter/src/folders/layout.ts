@@ -26,6 +26,9 @@ export class Layout {
   readonly meta: string;
   readonly snapshots: string;
   readonly staging: string;
+  /** What this process stages has names of its own: this, and a number. */
+  readonly #prefix = randomBytes(8).toString('hex');
+  #staged = 0;
 
   constructor(root: string) {
     this.root = root;
@@ -50,7 +53,7 @@ export class Layout {
    * @returns for {@link place} or {@link discard}
    */
   stage(above: string | Owner | undefined, writable: boolean): string {
-    const staged = join(this.staging, `new-${randomBytes(8).toString('hex')}`);
+    const staged = join(this.staging, `new-${this.#name()}`);
     mkdirSync(staged, { mode: 0o700 });
     const fs = join(staged, 'fs');
     mkdirSync(fs, { mode: 0o755 });
@@ -90,7 +93,7 @@ export class Layout {
 
   /** As {@link unplace}, of any folder of the snapshotter. */
   takeAway(folder: string): string | undefined {
-    const removed = join(this.staging, `removed-${basename(folder)}-${randomBytes(4).toString('hex')}`);
+    const removed = join(this.staging, `removed-${basename(folder)}-${this.#name()}`);
     try {
       renameSync(folder, removed);
       return removed;
@@ -98,6 +101,11 @@ export class Layout {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
+  }
+
+  /** That nothing else has. */
+  #name(): string {
+    return `${this.#prefix}-${this.#staged++}`;
   }
 
   /** IDs of all folders in their place. */

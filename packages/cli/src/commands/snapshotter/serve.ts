@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { trimMappedPages } from '@layerfs/linux';
 import {
   Metrics,
   openSnapshotter,
@@ -26,6 +27,9 @@ interface Options extends GlobalOptions {
   readonly mountMode?: MountMode;
   readonly seal?: SealWhen;
 }
+
+/** How long nobody asks for anything before what starting up took is given back. */
+const REST_MS = 10_000;
 
 /** `layerfs snapshotter serve` */
 export async function run(action: string, options: Options): Promise<void> {
@@ -79,10 +83,17 @@ async function serveUntil(signal: AbortSignal, { store, snapshotter, root, on, o
       ? undefined
       : new Metrics({ snapshotter, root, totals: () => store.totals(), version: version() });
   const numbers = metrics === undefined ? undefined : await serveMetrics(metrics, options.metrics ?? '');
+  let rested = false;
+  const rest = setTimeout(() => {
+    // Once: what is used after it is what serving needs.
+    rested = true;
+    giveBack(log);
+  }, REST_MS).unref();
   try {
     const service = await serve(snapshotter, {
       on,
       onAnswered: (request) => {
+        if (!rested) rest.refresh();
         metrics?.count(request);
         logRequest(log, request);
       },
@@ -98,7 +109,17 @@ async function serveUntil(signal: AbortSignal, { store, snapshotter, root, on, o
     await service.stop();
     log.info('stopped');
   } finally {
+    clearTimeout(rest);
     await numbers?.stop();
+  }
+}
+
+/** Half of what the process takes is Node's program, of which starting up needs the most. */
+function giveBack(log: Logger): void {
+  try {
+    trimMappedPages('all');
+  } catch (error) {
+    log.warn({ err: error }, 'memory was not given back');
   }
 }
 

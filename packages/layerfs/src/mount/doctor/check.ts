@@ -12,6 +12,12 @@ export interface Check {
   readonly hint?: string;
 }
 
+/** What layerfs does where the kernel mounts nothing from the store. @param fuse whether FUSE can be mounted */
+export function withoutKernelMounts(fuse: boolean): string {
+  const mounts = fuse ? 'Mounts go through FUSE' : 'Nothing can be mounted: `layerfs checkout` writes plain files';
+  return `${mounts}; the snapshotter gives containers plain folders.`;
+}
+
 /** Compares dotted versions by number: negative when a < b. Anything after digits and dots is ignored. */
 export function compareVersions(a: string, b: string): number {
   const [left, right] = [numbersOf(a), numbersOf(b)];

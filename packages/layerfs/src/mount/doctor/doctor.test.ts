@@ -1,9 +1,11 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { doctor } from '../doctor.js';
 import { compareVersions } from './check.js';
+import { filesystemChecks } from './filesystems.js';
+import { tryKernelMount } from './kernel.js';
 
 let folder: string;
 beforeEach(() => {
@@ -55,6 +57,20 @@ it('says something of everything, and leaves nothing behind', async () => {
     expect(ok === false && hint === undefined && !detail.startsWith('Tried and refused')).toBe(false);
   }
   expect(readdirSync(folder)).toEqual([]);
+});
+
+it('does not speak of FUSE where that cannot be mounted', () => {
+  const uses = (fuse: boolean): (string | undefined)[] =>
+    [...filesystemChecks(fuse), tryKernelMount(folder, fuse)].filter(({ ok }) => ok !== true).map(({ use }) => use);
+  const user = vi.spyOn(process, 'geteuid').mockReturnValue(1000);
+  try {
+    for (const use of uses(true)) expect(use).toContain('Mounts go through FUSE');
+    expect(uses(false)).not.toEqual([]);
+    for (const use of uses(false))
+      expect(use).toMatch(/^Nothing can be mounted: `layerfs checkout` writes plain files/);
+  } finally {
+    user.mockRestore();
+  }
 });
 
 it('bears a store that is not there yet', async () => {

@@ -3,19 +3,9 @@ import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { compareVersions, type Check } from './check.js';
 
-/** Checks that only look: kernel, Node, device, helper program, modules, limits. */
+/** Checks that only look: kernel, Node, device, helper program, limits. */
 export function hostChecks(): Check[] {
-  return [
-    nodeVersion(),
-    kernelVersion(),
-    fuseDevice(),
-    fusermount(),
-    descriptors(),
-    mountLimit(),
-    overlay(),
-    erofs(),
-    ioUring(),
-  ];
+  return [nodeVersion(), kernelVersion(), fuseDevice(), fusermount(), descriptors(), mountLimit(), ioUring()];
 }
 
 function nodeVersion(): Check {
@@ -116,79 +106,6 @@ function mountLimit(): Check {
   return now < most * 0.9
     ? { name, ok: true, detail }
     : { name, ok: 'warn', detail, hint: 'Raise /proc/sys/fs/mount-max (sysctl fs.mount-max).' };
-}
-
-function filesystems(): Set<string> {
-  const lines = readFileSync('/proc/filesystems', 'utf8').split('\n');
-  return new Set(lines.map((line) => line.split('\t')[1] ?? ''));
-}
-
-function overlay(): Check {
-  const name = 'Kernel overlayfs';
-  if (!filesystems().has('overlay')) {
-    return {
-      name,
-      ok: 'warn',
-      detail: 'Not loaded or not in this kernel.',
-      use: 'Unions are served through FUSE.',
-      hint: 'modprobe overlay',
-    };
-  }
-  const defaults = overlayDefaults();
-  const on = defaults === undefined ? '' : ` On by default: ${defaults === '' ? 'none of its features' : defaults}.`;
-  return compareVersions(release(), '6.5') >= 0
-    ? {
-        name,
-        ok: true,
-        detail: `Available, with data-only layers (since 6.5).${on}`,
-        use: 'Kernel mounts stand on it; each says itself which features it wants.',
-      }
-    : {
-        name,
-        ok: 'warn',
-        detail: `Available, but without data-only layers (6.5 brought them).${on}`,
-        use: 'Mounts are served through FUSE; the snapshotter gives containers plain folders.',
-        hint: 'A newer kernel.',
-      };
-}
-
-/** Features of overlayfs that are on where nobody says; undefined while it is not loaded. */
-function overlayDefaults(): string | undefined {
-  const folder = '/sys/module/overlay/parameters';
-  if (!existsSync(folder)) return undefined;
-  const features = ['redirect_dir', 'index', 'metacopy', 'xino_auto', 'nfs_export'];
-  const isOn = (feature: string): boolean => {
-    const file = join(folder, feature);
-    return existsSync(file) && readFileSync(file, 'utf8').trim() === 'Y';
-  };
-  return features.filter(isOn).join(', ');
-}
-
-function erofs(): Check {
-  const name = 'EROFS';
-  if (!filesystems().has('erofs')) {
-    return {
-      name,
-      ok: 'warn',
-      detail: 'Not loaded or not in this kernel.',
-      use: 'No kernel mounts: images are mounted through FUSE.',
-      hint: 'modprobe erofs',
-    };
-  }
-  return compareVersions(release(), '6.12') >= 0
-    ? {
-        name,
-        ok: true,
-        detail: 'Available, and mounts from plain files (since 6.12).',
-        use: 'Kernel mounts stand on it.',
-      }
-    : {
-        name,
-        ok: 'warn',
-        detail: 'Available, but needs a loop device (6.12 brought mounts from plain files).',
-        use: 'Kernel mounts take a loop device for each image.',
-        hint: 'A newer kernel; until then enough loop devices (modprobe loop max_loop=256).',
-      };
 }
 
 function ioUring(): Check {

@@ -9,7 +9,7 @@ import { ROOT, S_IFREG } from '../../core/tree/format.js';
 import { Tree } from '../../core/tree/tree.js';
 import { mountErofs } from '../kernel/erofs-mount.js';
 import { mountOverlay } from '../kernel/overlay-mount.js';
-import type { Check } from './check.js';
+import { withoutKernelMounts, type Check } from './check.js';
 
 const NAME = 'Kernel mounts';
 const DIGEST = '5a'.repeat(32);
@@ -17,10 +17,11 @@ const DIGEST = '5a'.repeat(32);
 /**
  * Mounts a tiny image by the kernel for a moment and reads its file.
  * @param folder an existing folder on the filesystem to try, writable
+ * @param fuse whether FUSE can be mounted, which is what is used where the kernel refuses
  */
-export function tryKernelMount(folder: string): Check {
+export function tryKernelMount(folder: string, fuse = true): Check {
   if (process.geteuid?.() !== 0) {
-    return { name: NAME, ok: 'warn', detail: 'Not for users without root.', use: 'Mounts go through FUSE.' };
+    return { name: NAME, ok: 'warn', detail: 'Not for users without root.', use: withoutKernelMounts(fuse) };
   }
   const place = mkdtempSync(join(folder, '.doctor-'));
   // The overlay's own place is outside: the store may be where nothing can be mounted.
@@ -40,7 +41,7 @@ export function tryKernelMount(folder: string): Check {
       name: NAME,
       ok: 'warn',
       detail: `Tried and refused: ${error.message}.`,
-      use: 'Mounts go through FUSE; the snapshotter gives containers plain folders.',
+      use: withoutKernelMounts(fuse),
       hint: 'They need Linux 6.5, EROFS and overlayfs.',
     };
   } finally {

@@ -20,7 +20,7 @@ export async function fuseNativeCheck(): Promise<Check> {
       name,
       ok: 'warn',
       detail: `Not usable: ${error.message.replace(/\.$/, '')}.`,
-      use: 'Mounts are served without it, faster; --transport fuse-native is refused.',
+      use: '--transport fuse-native is refused. Mounts without it are faster.',
       hint: 'npm install fuse-native (x64 only).',
     };
   }

@@ -1,10 +1,9 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Loop } from '@layerfs/fuse';
-import { dup2, eventLoopFd } from '@layerfs/linux';
+import { dup2, eventLoopFd, trimMappedPages } from '@layerfs/linux';
 import { LayerfsError } from '../../core/error.js';
 import { detach } from '../registry/detach.js';
 import { IDLE_MILLIS } from './serve.js';
-import { trimMappedPages } from './trim.js';
 
 const REPORT = 3;
 
@@ -90,7 +89,7 @@ async function serveToTheEnd(serving: LoopServed): Promise<void> {
     if (result === 'empty') return;
     if (result === 'idle') {
       serving.flush?.();
-      trimMappedPages('trees');
+      trimMappedPages('shared');
       serving.sleep();
     }
     serving.resume?.();
