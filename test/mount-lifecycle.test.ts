@@ -90,13 +90,16 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('mounts by %s', (transpor
         tree: () => Promise.resolve(${image}), shared: (action) => action() };
       await mount(source, 'a', ${JSON.stringify(folder)}, ${JSON.stringify(by)});
       process.exit(3);`;
-    const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-      encoding: 'utf8',
-      timeout: 20_000,
-    });
-    expect([result.status, result.stderr]).toEqual([3, '']);
-    expect(isMounted(folder)).toBe(false);
-  });
+    // More than once: Node stops the serving thread wherever it is, and one within a call of ours used to end in a fatal error.
+    for (let i = 0; i < 12; i++) {
+      const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+        encoding: 'utf8',
+        timeout: 20_000,
+      });
+      expect([result.status, result.stderr]).toEqual([3, '']);
+      expect(isMounted(folder)).toBe(false);
+    }
+  }, 60_000);
 
   test.each(['SIGTERM', 'SIGINT'] as const)('%s unmounts', async (signal) => {
     const folder = source.newFolder();

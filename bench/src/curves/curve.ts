@@ -9,7 +9,7 @@ import { mountPeers } from '../peers/peers.js';
 
 /** A peer for which one round takes longer (milliseconds) is left out where there is more. */
 const PATIENCE = 5000;
-/** Rounds at a point: as many, and at least, as one alone has no spread. */
+/** Rounds at a point: as many, and at least unless a curve needs more, as one alone has no spread. */
 const [ROUNDS, LEAST] = [3, 2];
 /** After so long (milliseconds) no more rounds are begun at a point. */
 const POINT = 5000;
@@ -33,13 +33,17 @@ export interface Point {
   readonly measures: readonly Measure[];
 }
 
-/** Measures a curve: at each point every peer in turn, each round on a mount of its own. */
+/**
+ * Measures a curve: at each point every peer in turn, each round on a mount of its own.
+ * @param least rounds that there are all the same when they take long
+ */
 export async function measureCurve(
   bench: Bench,
   area: Area,
   axis: string,
   values: readonly number[],
   make: (value: number) => Point,
+  least = LEAST,
 ): Promise<void> {
   const mountpoint = join(area.folder, 'mnt');
   mkdirSync(mountpoint, { recursive: true });
@@ -62,8 +66,8 @@ export async function measureCurve(
       for (const { title } of measures) bench.note(title, `${axis} ${value.toLocaleString('en-US')}: ${who} ${why}`);
       out.add(who);
     };
-    for (let round = 0; round < bench.rounds(ROUNDS); round++) {
-      if (performance.now() - began > (round >= LEAST ? POINT : LONG)) break;
+    for (let round = 0; round < bench.rounds(Math.max(ROUNDS, least)); round++) {
+      if (performance.now() - began > (round >= least ? POINT : LONG)) break;
       for (const peer of peers.filter(({ name }) => !out.has(name))) {
         await turn();
         const started = performance.now();

@@ -11,6 +11,9 @@ import { SERVER, spawnPlan, spawnServerProcess } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
 import { unmount, type UnmountOptions } from './unmount.js';
 
+/** How long a process that ends waits for its serving thread, which may be reading from a slow disk. */
+const EXIT_MILLIS = 5000;
+
 /** A mount that this process serves. */
 export interface Mount {
   readonly info: MountInfo;
@@ -61,8 +64,9 @@ export async function spawnServer(
 async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
   signal?.throwIfAborted();
   const stop = eventfd();
+  const ended = new SharedArrayBuffer(4);
   const worker = new Worker(new URL('server/worker.js', import.meta.url), {
-    workerData: { plan, stop } satisfies WorkerPlan,
+    workerData: { plan, stop, ended } satisfies WorkerPlan,
     // Its descriptors are closed where they were opened, not by Node's count of them.
     trackUnmanagedFds: false,
     execArgv: [],
@@ -71,6 +75,8 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
   const atExit = (): void => {
     stopAtExit(plan.info.mountpoint);
     writeSync(stop, new Uint8Array(new BigUint64Array([1n]).buffer));
+    // Node stops its threads next, and one that is stopped within a call of ours would end the process with a fatal error.
+    Atomics.wait(new Int32Array(ended), 0, 0, EXIT_MILLIS);
   };
   const finished = (async () => {
     await exited;

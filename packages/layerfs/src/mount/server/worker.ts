@@ -12,9 +12,11 @@ export interface WorkerPlan {
   readonly plan: ServePlan;
   /** An eventfd: readable means stop serving, the process is ending. */
   readonly stop: number;
+  /** An Int32: becomes 1, with a notification, when nothing is served any more. */
+  readonly ended: SharedArrayBuffer;
 }
 
-const { plan, stop } = workerData as WorkerPlan;
+const { plan, stop, ended } = workerData as WorkerPlan;
 
 function report(message: ServeReport): void {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port, not a window
@@ -38,5 +40,8 @@ if (serving !== undefined) {
     } else if (result !== 'deferred' && (result !== 'woken' || !serving.resume())) break;
   }
 }
+const state = new Int32Array(ended);
+Atomics.store(state, 0, 1);
+Atomics.notify(state, 0);
 // Nothing may keep this thread: the port would.
 parentPort?.close();
