@@ -82,17 +82,17 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('mounts by %s', (transpor
   });
 
   test('a process that ends takes its own mounts away', async () => {
-    const folder = source.newFolder();
     const library = new URL('../packages/layerfs/dist/mount/mount.js', import.meta.url).href;
     const image = JSON.stringify(await source.tree('a'));
-    const script = `import { mount } from ${JSON.stringify(library)};
+    const script = (folder: string): string => `import { mount } from ${JSON.stringify(library)};
       const source = { root: ${JSON.stringify(source.root)}, paths: ${JSON.stringify(source.paths)},
         tree: () => Promise.resolve(${image}), shared: (action) => action() };
       await mount(source, 'a', ${JSON.stringify(folder)}, ${JSON.stringify(by)});
       process.exit(3);`;
     // More than once: Node stops the serving thread wherever it is, and one within a call of ours used to end in a fatal error.
     for (let i = 0; i < 12; i++) {
-      const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      const folder = source.newFolder();
+      const result = spawnSync(process.execPath, ['--input-type=module', '-e', script(folder)], {
         encoding: 'utf8',
         timeout: 20_000,
       });
