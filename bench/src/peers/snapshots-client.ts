@@ -22,6 +22,10 @@ export class SnapshotsClient {
     return /upperdir=(\/\S*?\/\d+\/fs)/.exec(text)?.[1] ?? /\/\S*?\/snapshots\/\d+/.exec(text)?.[0] ?? '';
   }
 
+  async mounts(key: string): Promise<void> {
+    await this.#call('Mounts', [field(2, key)]);
+  }
+
   async commit(name: string, key: string): Promise<void> {
     await this.#call('Commit', [field(2, name), field(3, key), field(4, KEPT)]);
   }

@@ -53,7 +53,14 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
 async function snapshots(bench: Bench, runtimes: readonly Runtime[]): Promise<void> {
   const blocks = bench.rounds(20, 2);
   const size = bench.quick ? 4 << 20 : 128 << 20;
-  const what = ['prepare a snapshot', 'commit it', `commit a layer of ${size >> 20} MiB`, 'remove it'] as const;
+  const what = [
+    'prepare a snapshot',
+    // A call on which nothing is done: what calling costs.
+    'ask for its mounts',
+    'commit it',
+    `commit a layer of ${size >> 20} MiB`,
+    'remove it',
+  ] as const;
   const all = runtimes.map(() => what.map((): number[] => []));
   const clients = runtimes.map(({ containerd, snapshotter }) => new SnapshotsClient(containerd.socket, snapshotter));
   try {
@@ -64,10 +71,11 @@ async function snapshots(bench: Bench, runtimes: readonly Runtime[]): Promise<vo
     for (let block = 0; block < blocks; block++) {
       for (const [i, client] of clients.entries()) {
         await turn();
-        const [prepares, commits, larges, removes] = all[i];
+        const [prepares, asks, commits, larges, removes] = all[i];
         for (let each = 0; each < 10; each++) {
           const key = `${block} ${each}`;
           prepares.push(await timed(() => client.prepare(key, 'base')));
+          asks.push(await timed(() => client.mounts(key)));
           commits.push(await timed(() => client.commit(`done ${key}`, key)));
         }
         if (block < LARGE_ROUNDS) {
