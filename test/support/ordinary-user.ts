@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -197,6 +197,12 @@ export class OrdinaryUser {
       const exited = once(this.#holder, 'exit');
       this.#holder.stdin?.end();
       await exited;
+    }
+    if (this.#holder !== undefined) {
+      // Where podman keeps what it runs for users who never logged in.
+      const { uid } = statSync(this.home);
+      const left = ['/tmp/podman-run-', '/tmp/containers-user-', '/dev/shm/libpod_rootless_lock_'];
+      for (const start of left) rmSync(`${start}${String(uid)}`, { recursive: true, force: true });
     }
     rmSync(this.folder, { recursive: true, force: true });
   }
