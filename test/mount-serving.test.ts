@@ -25,6 +25,7 @@ import { bytesOf, textOf } from '../packages/fuse/dist/transport/native/names.js
 import type { MountOptions } from '../packages/layerfs/dist/mount/prepare.js';
 import { unmount } from '../packages/layerfs/dist/mount/unmount.js';
 import { missing } from './support/needs.js';
+import { openObjects } from './support/open-objects.js';
 import { TRANSPORTS, type Transport } from './support/transports.js';
 import { TreeSource } from './support/tree-source.js';
 
@@ -34,6 +35,11 @@ if (reason !== undefined) console.warn(`skipped: mounts of hand-made trees: ${re
 
 const ODD_NAME = 'odd \xff\xfe\n name';
 const BIG = randomBytes(3_000_001);
+
+/** Of the files in `many`. */
+function contentOf(name: string): string {
+  return name.slice('entry-'.length);
+}
 
 function rawPath(folder: string, name: string): Buffer {
   return Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, 'latin1')]);
@@ -166,6 +172,17 @@ describe.skipIf(reason !== undefined).each(WAYS.filter(([, transport]) => TRANSP
         Array.from({ length: 16 }, async () => (await run('sha256sum', [join(at, 'big'), join(at, 'same')])).stdout),
       );
       expect(new Set(sums).size).toBe(1);
+    });
+
+    test(`reads ${native ? 'nothing ' : ''}ahead: whoever goes through files finds the next ones opened`, async () => {
+      const folder = source.newFolder();
+      const { pid } = await spawnServer(source, 'test:latest', folder, { passthrough, transport });
+      mounted.push(folder);
+      const names = readdirSync(join(folder, 'many')).slice(100, 110);
+      for (const name of names.slice(0, 3)) readFileSync(join(folder, 'many', name));
+      const next = names.slice(3).map(contentOf);
+      await expect.poll(() => openObjects(pid, next)).toEqual(native ? [] : next);
+      for (const name of names) expect(readFileSync(join(folder, 'many', name), 'utf8')).toBe(contentOf(name));
     });
 
     test('answers statfs with the size of the tree', () => {

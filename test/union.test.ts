@@ -7,12 +7,15 @@ import { mount, openStore } from 'layerfs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { tarOf } from './images/tar.js';
 import { missing } from './support/needs.js';
+import { openObjects } from './support/open-objects.js';
 import { TRANSPORTS } from './support/transports.js';
 import { UnionPlace } from './support/union-place.js';
 
 const reason = missing('root', 'fuse');
 if (reason !== undefined) console.warn(`skipped: the writable union: ${reason}`);
 const LARGE = 24 << 20;
+/** Small files in one folder. */
+const ROW = Array.from({ length: 10 }, (_, i) => `file ${i}`);
 
 describe.skipIf(reason !== undefined).each(TRANSPORTS)('the writable union by %s', (transport) => {
   const place = new UnionPlace({ transport });
@@ -30,6 +33,7 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('the writable union by %s
         { name: 'd/deep/three', type: '1', linkname: 'd/one' },
         { name: 'd/deep/large', data: large, mode: 0o644, mtime: 3000 },
         { name: 'd/deep/medium', data: large.subarray(0, 1 << 20), mode: 0o644, mtime: 3000 },
+        ...ROW.map((name) => ({ name: `row/${name}`, data: `content of ${name}`, mode: 0o644, mtime: 4000 })),
       ),
     );
     await place.ok(['import', file, '--name', 'lower', '-q']);
@@ -99,6 +103,24 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('the writable union by %s
     ]);
     expect(child.toString()).toBe('end\n640\n');
     expect(fs.statSync(path).size).toBe(LARGE + 4);
+    await place.unmount(root);
+  });
+
+  test.each([
+    ['by passthrough', []],
+    ['through the server', ['--no-passthrough']],
+  ])('whoever goes through files of the lower finds the next ones opened: %s', async (_, options) => {
+    const { root } = await open(...options);
+    const pid = await place.server(root);
+    for (const name of ROW.slice(0, 3)) fs.readFileSync(join(root, 'row', name));
+    const next = ROW.slice(3).map((name) => `content of ${name}`);
+    // libfuse does not say when no request waits.
+    await expect.poll(() => openObjects(pid, next)).toEqual(transport === 'kernel' ? next : []);
+    // What is read ahead is not what was written meanwhile.
+    fs.writeFileSync(join(root, 'row', ROW[5]), 'new');
+    expect(ROW.slice(3).map((name) => fs.readFileSync(join(root, 'row', name), 'utf8'))).toEqual(
+      next.map((content, i) => (i === 2 ? 'new' : content)),
+    );
     await place.unmount(root);
   });
 

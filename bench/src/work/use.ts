@@ -13,7 +13,7 @@ const READ = 5000;
 /** Walks, stats and reads of a merged tree with 100,000 entries in three layers, and the server's memory. */
 export const using: Benchmark = {
   name: 'use',
-  about: "100,000 entries in three layers: walks, stats and reads, cold and warm; the server's memory",
+  about: "100,000 entries in three layers: walks, stats and reads; every file of a Debian root; the server's memory",
   needsRoot: true,
   run: (bench) =>
     inArea(bench, 1, async (area) => {
@@ -21,30 +21,43 @@ export const using: Benchmark = {
       const peers = mountPeers(bench, stack, { unionfs: false });
       const mountpoint = join(area.folder, 'mnt');
       mkdirSync(mountpoint);
+      const compare = async (of: Stack, steps: readonly Step[]): Promise<void> => {
+        const titles = steps.map(({ title }) => title);
+        const subjects = peers.map((peer) => ({
+          name: peer.name,
+          kind: peer.kind,
+          spare: peer.spare ?? false,
+          run: (keep: (value: number) => void): void =>
+            whileMounted(peer, of, mountpoint, () => {
+              for (const { action } of steps) keep(action());
+            }),
+        }));
+        await bench.compareSeries(titles, subjects, { rounds: bench.rounds(3) });
+      };
       const steps = stepsOf(stack, area.folder, mountpoint);
-      const subjects = peers.map((peer) => ({
-        name: peer.name,
-        kind: peer.kind,
-        spare: peer.spare ?? false,
-        run: (keep: (value: number) => void): void =>
-          whileMounted(peer, stack, mountpoint, () => {
-            for (const { action } of steps) keep(action());
-          }),
-      }));
-      const titles = steps.map(({ title }) => title);
       // At a path of more than 4096 bytes, as the small image has one, and in walks of the large one.
-      if (bench.has('unionfs-fuse')) bench.note(titles[0], 'without unionfs-fuse, here and below: its server crashes');
-      await bench.compareSeries(titles, subjects, { rounds: bench.rounds(3) });
+      if (bench.has('unionfs-fuse')) {
+        bench.note(steps[0].title, 'without unionfs-fuse, here and below: its server crashes');
+      }
+      await compare(stack, steps);
+      await compare(bench.data.stack(bench.quick ? 'mini' : 'debian'), everyFile(mountpoint));
       memory(bench, peers, stack, mountpoint);
     }),
 };
 
+/** Something that is done on a mount, and timed in milliseconds. */
+interface Step {
+  readonly title: string;
+  readonly action: () => number;
+}
+
+function cold(command: string): number {
+  dropCaches();
+  return time(command);
+}
+
 /** What is done on each mount, one after the other. */
-function stepsOf(
-  { plain }: Stack,
-  folder: string,
-  mountpoint: string,
-): { readonly title: string; readonly action: () => number }[] {
+function stepsOf({ plain }: Stack, folder: string, mountpoint: string): Step[] {
   const [paths, files] = ['paths', 'files'].map((name) => join(folder, name));
   const listing = `cd '${plain}' && LC_ALL=C find . ! -path '*[[:cntrl:]]*'`;
   run('sh', '-c', `${listing} -printf '%P\\n' | shuf -n ${STATS} > '${paths}'`);
@@ -53,10 +66,6 @@ function stepsOf(
   const find = `find ${mountpoint} -printf '%s\\n' > /dev/null`;
   // Names that not every peer can show are passed over.
   const read = `cd ${mountpoint} && tr '\\n' '\\0' < '${files}' | xargs -0 cat > /dev/null 2>&1 || true`;
-  const cold = (command: string): number => {
-    dropCaches();
-    return time(command);
-  };
   return [
     { title: 'first find after mount, cold', action: () => cold(find) },
     { title: 'find again, warm', action: () => time(find) },
@@ -69,6 +78,15 @@ function stepsOf(
     },
     { title: `read ${READ.toLocaleString('en-US')} files, cold`, action: () => cold(read) },
     { title: `read ${READ.toLocaleString('en-US')} files again, warm`, action: () => time(read) },
+  ];
+}
+
+/** An image with a Debian root is read as whoever searches or copies it does. */
+function everyFile(mountpoint: string): Step[] {
+  const read = `find ${mountpoint} -type f -print0 | xargs -0 cat > /dev/null`;
+  return [
+    { title: 'find and read every file of a Debian root, cold', action: () => cold(read) },
+    { title: 'find and read them again, warm', action: () => time(read) },
   ];
 }
 

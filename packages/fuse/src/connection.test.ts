@@ -52,6 +52,22 @@ describe('Connection.dispatch', () => {
     expect(errors).toHaveLength(1);
   });
 
+  it('reports what goes wrong while something is done ahead, and has no more of it done', () => {
+    const errors: string[] = [];
+    const fs: FileSystem = {
+      init: { capabilities: [] },
+      spare() {
+        throw new Error('broken');
+      },
+    };
+    const connection = new Connection(-1, fs, {
+      onError: (error, opcode) => errors.push(`${opcode}: ${String(error)}`),
+    });
+    expect(connection.spare()).toBe(false);
+    expect(errors).toEqual(['SPARE: Error: broken']);
+    expect(new Connection(-1, { init: { capabilities: [] } }).spare()).toBe(false);
+  });
+
   it('answers for a handler that forgot to', () => {
     const errors: unknown[] = [];
     expect(serve({ getattr: () => undefined }, OPCODE.GETATTR, Buffer.alloc(16), errors).errno).toBe(errno.EIO);

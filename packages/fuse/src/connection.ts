@@ -125,6 +125,16 @@ export class Connection implements KernelSide {
     return request.opcode === OPCODE.DESTROY && request.length === n ? ENDED : SERVED;
   }
 
+  /** Lets the file system do a little ahead. Never throws. @returns whether there is more */
+  spare(): boolean {
+    try {
+      return this.#fs.spare?.() ?? false;
+    } catch (error) {
+      this.#report(error, 'SPARE');
+      return false;
+    }
+  }
+
   /** Turns the `length` bytes in `request` into an answer in `reply`. Pure but for what the file system does. */
   dispatch(request: Request, reply: Reply, length: number): void {
     const sound = request.begin(length);

@@ -57,6 +57,12 @@ export interface FileSystem {
   /** Something waits no longer for the answer to this request; it may be ended early with EINTR. */
   interrupt?(uniqueLow: number, uniqueHigh: number): void;
 
+  /**
+   * No request waits: a moment, some 10 microseconds, for what may be done ahead. Asked again until there is a request or
+   * nothing more to do.
+   * @returns whether there is more
+   */
+  spare?(): boolean;
   lookup?(caller: Caller, name: string, reply: Reply): void;
   /** The kernel drops `count` of the lookups it was answered for `nodeid`. Gets no answer. */
   forget?(nodeid: number, count: number): void;

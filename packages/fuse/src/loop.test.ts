@@ -12,6 +12,7 @@ it('gives the thread back when an answer was postponed: promises go on then', ()
   const connection: Partial<Connection> = {
     fd,
     sendDeferred: () => undefined,
+    spare: () => false,
     serve(_request: Request, reply: Reply) {
       requests++;
       if (requests === 3) reply.defer();
@@ -36,6 +37,7 @@ it.each([
   const connection: Partial<Connection> = {
     fd,
     sendDeferred: () => undefined,
+    spare: () => false,
     serve(_request: Request, reply: Reply) {
       if (++calls > 1) return NOTHING;
       reply.data(new Uint8Array(bytes));
@@ -46,6 +48,36 @@ it.each([
   loop.add(connection as Connection);
   expect(loop.run(0)).toBe('idle');
   expect(calls).toBe(looks);
+  closeSync(fd);
+  closeSync(other);
+});
+
+it('lets the file system do something ahead only while no request waits, and before it sleeps', () => {
+  const [fd, other] = pipe();
+  const happened: string[] = [];
+  let toDo = 3;
+  const connection: Partial<Connection> = {
+    fd,
+    sendDeferred: () => undefined,
+    serve(_request: Request, reply: Reply) {
+      const requests = happened.filter((what) => what === 'request').length;
+      // Two wait; the third comes when something was done ahead.
+      if (requests < 2 || (requests === 2 && happened.includes('ahead'))) {
+        happened.push('request');
+        reply.ok();
+        return SERVED;
+      }
+      return NOTHING;
+    },
+    spare() {
+      if (toDo > 0) happened.push('ahead');
+      return --toDo > 0;
+    },
+  };
+  const loop = new Loop({ spins: 0 });
+  loop.add(connection as Connection);
+  expect(loop.run(0)).toBe('idle');
+  expect(happened).toEqual(['request', 'request', 'ahead', 'request', 'ahead', 'ahead']);
   closeSync(fd);
   closeSync(other);
 });

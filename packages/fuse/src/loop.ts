@@ -107,6 +107,13 @@ export class Loop {
     return any;
   }
 
+  /** @returns whether there is more to be done while no request waits */
+  #spare(): boolean {
+    let more = false;
+    for (let i = 0; i < this.#connections.length; i++) if (this.#connections[i].spare()) more = true;
+    return more;
+  }
+
   #awake(): boolean {
     for (let i = 0; i < this.#wake.length; i++) if (this.#poll.ready(i) !== 0) return true;
     return false;
@@ -133,6 +140,7 @@ export class Loop {
       }
       // The last one was unmounted: there is nothing to wait for.
       if (this.#connections.length === 0) break;
+      if (this.#spare()) continue;
       if (this.#payoff > 0 && served > 0 && spins < this.#spins && !this.#large) {
         spins++;
         continue;

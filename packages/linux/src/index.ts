@@ -2,7 +2,7 @@
 export { errno, errnoCode } from './errno.js';
 export { ErrnoError } from './error.js';
 export { loadLibrary, type Path } from './library.js';
-export { close, dup2, preadRaw, readRaw, setCloseOnExec, setNonBlocking, writeRaw } from './io.js';
+export { adviseWillNeed, close, dup2, preadRaw, readRaw, setCloseOnExec, setNonBlocking, writeRaw } from './io.js';
 export { AT, AT_FDCWD, O, RESOLVE, openat, openat2 } from './open.js';
 export {
   RENAME,

@@ -5,6 +5,7 @@ const writeFunction = native('int64_t write(int fd, void *buffer, size_t count)'
 const preadFunction = native('int64_t pread(int fd, void *buffer, size_t count, int64_t offset)');
 const dup2Function = native('int dup2(int from, int to)');
 const closeFunction = native('int close(int fd)');
+const fadviseFunction = native('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
 const fcntlFunction = native('int fcntl(int fd, int command, long argument)');
 
 /**
@@ -36,6 +37,13 @@ export function close(fd: number): void {
 /** dup2(2). Throws ErrnoError. */
 export function dup2(from: number, to: number): void {
   check(dup2Function(from, to), 'dup2');
+}
+
+const POSIX_FADV_WILLNEED = 3;
+
+/** posix_fadvise(2) WILLNEED: the kernel begins to read that part into its cache. What it cannot do is left undone. */
+export function adviseWillNeed(fd: number, offset: number, length: number): void {
+  fadviseFunction(fd, offset, length, POSIX_FADV_WILLNEED);
 }
 
 const F_GETFL = 3;

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { AT, AT_FDCWD, ErrnoError, O, close, errno, fileSize, openat, statx } from '@layerfs/linux';
+import { AT, AT_FDCWD, ErrnoError, O, adviseWillNeed, close, errno, fileSize, openat, statx } from '@layerfs/linux';
 import type { Tree } from '../../core/tree/tree.js';
+import { LONGEST_RANGE, ReadAhead } from './read-ahead.js';
 import type { Verifier } from './verifier.js';
 
 /** Something an operator should know of: content that cannot be read. */
@@ -29,6 +30,9 @@ export class ObjectFolder {
   readonly #report: ProblemListener;
   readonly #reported = new Set<number>();
   readonly #blocks = new Map<number, number>();
+  readonly #readAhead: ReadAhead;
+  /** Descriptors of what was read ahead, until it is opened; the oldest first. */
+  readonly #advised = new Map<number, number>();
 
   readonly #verifier: Verifier | undefined;
 
@@ -41,6 +45,7 @@ export class ObjectFolder {
     this.#folder = folder;
     this.#tree = tree;
     this.#report = report;
+    this.#readAhead = new ReadAhead(tree.objectCount, (index) => this.#advise(index));
   }
 
   /**
@@ -50,6 +55,7 @@ export class ObjectFolder {
    */
   open(index: number, size: number): number {
     const fd = this.openAny(index);
+    this.#readAhead.opened(index);
     const problem = this.#problemOf(index, fd, size);
     if (problem === undefined) return fd;
     close(fd);
@@ -115,6 +121,11 @@ export class ObjectFolder {
 
   /** {@link open} of an object whatever its size. */
   openAny(index: number): number {
+    const advised = this.#advised.get(index);
+    if (advised !== undefined) {
+      this.#advised.delete(index);
+      return advised;
+    }
     const name = objectName(this.#tree.digestAt(index));
     try {
       return openat(this.#folder, name, O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
@@ -124,7 +135,30 @@ export class ObjectFolder {
     }
   }
 
+  /** Has the kernel begin to read what will be wanted next, a little of it. @returns whether there is more */
+  readAhead(): boolean {
+    return this.#readAhead.step();
+  }
+
+  /** Whoever reads it is told when this fails. */
+  #advise(index: number): void {
+    if (this.#advised.has(index)) return;
+    try {
+      const fd = openat(this.#folder, objectName(this.#tree.digestAt(index)), O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
+      this.#advised.set(index, fd);
+      adviseWillNeed(fd, 0, ADVISED);
+    } catch (error) {
+      if (!(error instanceof ErrnoError)) throw error;
+    }
+    if (this.#advised.size <= LONGEST_RANGE) return;
+    const [oldest] = this.#advised;
+    this.#advised.delete(oldest[0]);
+    close(oldest[1]);
+  }
+
   close(): void {
+    for (const fd of this.#advised.values()) close(fd);
+    this.#advised.clear();
     close(this.#folder);
   }
 
@@ -136,6 +170,9 @@ export class ObjectFolder {
     return new ErrnoError(errno.EIO, 'open');
   }
 }
+
+/** Bytes of an object that are read ahead: beyond, the kernel does so itself. */
+const ADVISED = 256 << 10;
 
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'EISDIR']);
 

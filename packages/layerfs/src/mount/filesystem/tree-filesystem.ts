@@ -97,6 +97,10 @@ export class TreeFileSystem implements FileSystem {
     this.#offered = negotiated.offered;
   }
 
+  spare(): boolean {
+    return this.#content?.reader.folder.readAhead() ?? false;
+  }
+
   destroy(): void {
     this.#content?.reader.close();
   }

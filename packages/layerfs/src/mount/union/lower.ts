@@ -61,5 +61,7 @@ export interface Lower {
    * @returns false when there is nothing to wait for
    */
   verifyLater?(node: LowerNode, done: () => void): boolean;
+  /** Does a little ahead while no request waits. @returns whether there is more */
+  spare?(): boolean;
   close(): void;
 }

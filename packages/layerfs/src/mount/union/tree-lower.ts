@@ -94,6 +94,9 @@ export class TreeLower implements Lower {
     const object = this.#tree.objectIndex(node);
     return object >= 0 && this.#objects.verifyLater(object, this.#tree.size(node), done);
   }
+  spare(): boolean {
+    return this.#objects.readAhead();
+  }
   nodeOf(ino: number): LowerNode {
     return this.#tree.has(ino) ? ino : 0;
   }

@@ -135,6 +135,10 @@ export class UnionFileSystem implements FileSystem {
     this.#content.serveWith(ids, invalidate);
   }
 
+  spare(): boolean {
+    return this.#union.lower.spare?.() ?? false;
+  }
+
   destroy(): void {
     this.#content.close();
     this.#union.close();
