@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testImage } from './images/index.js';
 import { tarOf } from './images/tar.js';
@@ -251,6 +252,43 @@ describe('pipes and signals', () => {
       expect(await json('mounts')).toEqual([]);
     },
   );
+});
+
+describe('a server that was started for a mount that comes to nothing ends', () => {
+  /** Processes whose environment has this: the command's, and what it started. */
+  function processes(mark: string): string[] {
+    return readdirSync('/proc').filter((pid) => {
+      try {
+        return (
+          /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`LAYERFS_TEST_MARK=${mark}\0`)
+        );
+      } catch {
+        // Ended meanwhile, or somebody else's.
+        return false;
+      }
+    });
+  }
+  const refused: [what: string, args: () => string[], code: number][] = [
+    ['no such image', () => ['mount', 'nope', place.newFolder('mnt')], 3],
+    ['no mountpoint', () => ['mount', 'mini', join(place.folder, 'none')], 3],
+    ['no store', () => ['mount', '--root', '/etc/passwd', 'mini', place.newFolder('mnt')], 4],
+    ['an option that it cannot have', () => ['mount', 'mini', place.newFolder('mnt'), '--rw', '--name', '../x'], 4],
+  ];
+  test.each(refused)('%s', async (what, args, code) => {
+    const env = { ...place.env, LAYERFS_TEST_MARK: what };
+    expect((await layerfs(args(), { env })).code).toBe(code);
+    await expect.poll(() => processes(what), { timeout: 5000 }).toEqual([]);
+  });
+
+  test.each([20, 120, 160, 200, 240])('killed after %i ms', async (millis) => {
+    const mark = `killed ${millis}`;
+    const folder = place.newFolder('mnt');
+    const env = { ...process.env, ...place.env, LAYERFS_TEST_MARK: mark };
+    const child = spawn(process.execPath, [CLI, 'mount', 'nope', folder], { env, stdio: 'ignore' });
+    await sleep(millis);
+    child.kill('SIGKILL');
+    await expect.poll(() => processes(mark), { timeout: 5000 }).toEqual([]);
+  });
 });
 
 test('a command line without arguments shows the help and fails', async () => {

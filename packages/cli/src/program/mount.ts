@@ -8,7 +8,7 @@ export function addMountCommands(command: AddCommand): void {
     'mount <image> <mountpoint>',
     'mount the merged root of an image, read-only or as a writable snapshot',
     (image, mountpoint) => `mount ${image} on ${mountpoint}`,
-    () => import('../commands/mount/mount.js'),
+    () => import('../commands/mount/start.js'),
   )
     .option('-f, --foreground', 'stay; Ctrl-C and SIGTERM unmount')
     .option('-v, --verbose', 'say how data is served and why')

@@ -1,6 +1,6 @@
 /** Unions of plain folders, without a store: what `fuse-layerfs` mounts. */
 import { once } from 'node:events';
-import { spawnServerProcess } from './server/spawn.js';
+import { ServerProcess } from './server/spawn.js';
 import type { FoldersPlan } from './server/plan-folders.js';
 
 export { IdMap, parseIdRanges, type IdRange } from '../core/overlay/id-map.js';
@@ -24,7 +24,12 @@ export interface FoldersMount {
  */
 export async function mountFolders(plan: FoldersPlan): Promise<FoldersMount> {
   const labels = [plan.fsname, plan.mountpoint];
-  const { ready, child } = await spawnServerProcess(new URL('server/main-folders.js', import.meta.url), labels, plan);
+  const server = new ServerProcess<FoldersPlan, Omit<FoldersMount, 'finished'>>(
+    new URL('server/main-folders.js', import.meta.url),
+    labels,
+  );
+  const ready = await server.serve(plan);
+  const { child } = server;
   const exited = child.exitCode === null ? once(child, 'exit') : Promise.resolve([]);
-  return { ...(ready as Omit<FoldersMount, 'finished'>), finished: exited.then(() => undefined) };
+  return { ...ready, finished: exited.then(() => undefined) };
 }

@@ -7,7 +7,7 @@ import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { planMount, type MountOptions, type MountSource } from './prepare.js';
 import type { MountInfo } from './registry/registry.js';
 import type { ServePlan, ServeReport } from './server/plan.js';
-import { SERVER, spawnPlan, spawnServerProcess } from './server/spawn.js';
+import { startServer, type StartedServer } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
 import { unmount, type UnmountOptions } from './unmount.js';
 
@@ -46,6 +46,7 @@ export async function mount(
 
 /**
  * Mounts an image, or a writable snapshot of it, and leaves a background process serving it.
+ * @param server one that was started before, and ends when this fails
  * @returns when the mount answers
  * @throws LayerfsError as {@link mount}
  */
@@ -54,11 +55,17 @@ export async function spawnServer(
   ref: string,
   mountpoint: string,
   options: MountOptions = {},
+  server: StartedServer = startServer(ref, mountpoint),
 ): Promise<MountInfo> {
-  return source.shared(async () => {
-    const plan = await planMount(source, ref, mountpoint, options);
-    return spawnPlan(plan, options.signal);
-  });
+  try {
+    return await source.shared(async () => {
+      const plan = await planMount(source, ref, mountpoint, options);
+      return server.serve(plan, options.signal);
+    });
+  } catch (error) {
+    server.abandon();
+    throw error;
+  }
 }
 
 async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
@@ -93,7 +100,9 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
 async function startChild(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
   signal?.throwIfAborted();
   const { ref, mountpoint } = plan.info;
-  const { ready, child } = await spawnServerProcess(SERVER, [ref, mountpoint], plan);
+  const server = startServer(ref, mountpoint);
+  const info = await server.serve(plan);
+  const { child } = server;
   const atExit = (): void => stopAtExit(mountpoint);
   process.on('exit', atExit);
   const finished = (async () => {
@@ -103,7 +112,7 @@ async function startChild(plan: ServePlan, signal?: AbortSignal): Promise<Mount>
     }
     process.off('exit', atExit);
   })();
-  return served(plan, ready as MountInfo, finished, signal);
+  return served(plan, info, finished, signal);
 }
 
 /** What the caller gets of a mount whose server ends when `finished` does. */

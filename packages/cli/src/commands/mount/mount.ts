@@ -8,10 +8,11 @@ import {
   type MountOptions,
   type Store,
 } from 'layerfs';
+import type { StartedServer } from 'layerfs/server';
 import { interruption, withStore, type GlobalOptions } from '../../context.js';
 import { note, print, printJson } from '../../output.js';
 
-interface Options extends GlobalOptions {
+export interface Options extends GlobalOptions {
   readonly foreground?: boolean;
   readonly verbose?: boolean;
   readonly transport?: 'auto' | 'kernel' | 'fuse-native';
@@ -29,8 +30,8 @@ interface Options extends GlobalOptions {
   readonly json?: boolean;
 }
 
-/** `layerfs mount IMAGE MOUNTPOINT` */
-export async function run(image: string, mountpoint: string, options: Options): Promise<void> {
+/** @param server one for a mount that is served by another process, started already */
+export async function run(image: string, mountpoint: string, options: Options, server?: StartedServer): Promise<void> {
   const signal = interruption();
   const mountOptions: MountOptions = {
     ...(options.passthrough === undefined ? {} : { passthrough: options.passthrough }),
@@ -59,7 +60,7 @@ export async function run(image: string, mountpoint: string, options: Options): 
       if (info !== undefined) return report(info, options);
     }
     if (options.foreground !== true) {
-      report(await spawnServer(store, image, mountpoint, mountOptions), options);
+      report(await spawnServer(store, image, mountpoint, mountOptions, server), options);
       return;
     }
     const mounted = await mount(store, image, mountpoint, mountOptions);

@@ -38,7 +38,10 @@ export async function runDaemon<Plan>(
   mountpointOf: (plan: Plan) => string,
   start: (plan: Plan, wake: readonly number[]) => Promise<Served>,
 ): Promise<void> {
-  const plan = JSON.parse(readFileSync(0, 'utf8')) as Plan;
+  const said = readFileSync(0, 'utf8');
+  // Whoever started it has ended, or has nothing to serve after all.
+  if (said === '') process.exit(1);
+  const plan = JSON.parse(said) as Plan;
   const mountpoint = mountpointOf(plan);
   process.title = 'layerfs';
   // Errors are everyday answers here; where they come from is looked for with the library, not in a server.

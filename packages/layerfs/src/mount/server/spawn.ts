@@ -19,56 +19,75 @@ const NODE_FLAGS = [
 ];
 
 /** The program of a server of one image. */
-export const SERVER = new URL('main.js', import.meta.url);
+const SERVER = new URL('main.js', import.meta.url);
+
+/** A server of one image that was started, for {@link startServer}. */
+export type StartedServer = ServerProcess<ServePlan, MountInfo>;
 
 /**
- * Starts a background server for a plan and waits until its mount answers.
- * @returns its registry entry
- * @throws LayerfsError with the server's own reason
+ * Starts a background server of one image before it is known what it has to show: Node takes a while to start, and whoever does this
+ * first can open the store meanwhile.
+ * @param labels only for those who look at `ps`
  */
-export async function spawnPlan(plan: ServePlan, signal?: AbortSignal): Promise<MountInfo> {
-  const { ref, mountpoint } = plan.info;
-  const { ready } = await spawnServerProcess(SERVER, [ref, mountpoint], plan, signal);
-  return ready as MountInfo;
+export function startServer(...labels: readonly string[]): StartedServer {
+  return new ServerProcess(SERVER, labels);
 }
 
-/**
- * Starts a server process and waits for its report.
- * @param program its file
- * @param labels only for those who look at `ps`
- * @throws LayerfsError with the server's own reason
- */
-export async function spawnServerProcess(
-  program: URL,
-  labels: readonly string[],
-  plan: unknown,
-  signal?: AbortSignal,
-): Promise<{ readonly ready: unknown; readonly child: ChildProcess }> {
-  const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...environment } = process.env;
-  const child = spawn(process.execPath, [...NODE_FLAGS, fileURLToPath(program), ...labels], {
-    cwd: '/',
-    detached: true,
-    env: { ...environment, UV_THREADPOOL_SIZE: '2' },
-    stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const [input, complaints, report] = [child.stdin, child.stderr, child.stdio[3] as Readable];
-  if (input === null || complaints === null) throw new LayerfsError('internal', 'The server has no pipes');
-  // A server that dies before it reads its plan says why elsewhere.
-  input.on('error', () => undefined);
-  input.end(JSON.stringify(plan));
-  const failed = once(child, 'error').then(([error]: unknown[]) => {
-    throw new LayerfsError('unavailable', `Cannot start the server: ${(error as Error).message}`, { cause: error });
-  });
-  const [reported, complained] = await Promise.race([Promise.all([text(report), text(complaints)]), failed]);
-  child.unref();
-  if (reported === '') {
-    throw new LayerfsError('internal', `The server ended before its mount was ready: ${complained.trim()}`);
+/** A server process, started, that waits for what it has to serve. */
+export class ServerProcess<Plan, Ready> {
+  readonly child: ChildProcess;
+  readonly #stop = new AbortController();
+  readonly #failed: Promise<never>;
+
+  /** @param program its file */
+  constructor(program: URL, labels: readonly string[]) {
+    const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...environment } = process.env;
+    this.child = spawn(process.execPath, [...NODE_FLAGS, fileURLToPath(program), ...labels], {
+      cwd: '/',
+      detached: true,
+      env: { ...environment, UV_THREADPOOL_SIZE: '2' },
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+      signal: this.#stop.signal,
+    });
+    this.#failed = once(this.child, 'error').then(([error]: unknown[]) => {
+      throw new LayerfsError('unavailable', `Cannot start the server: ${(error as Error).message}`, { cause: error });
+    });
+    // Whoever has it serve is told.
+    this.#failed.catch(() => undefined);
+    // A server that dies before it reads its plan says why elsewhere.
+    this.child.stdin?.on('error', () => undefined);
   }
-  const message = JSON.parse(reported) as { ready: unknown } | { failed: { code: string; message: string } };
-  if ('ready' in message) return { ready: message.ready, child };
-  // What a library had to say, when that is why.
-  const more = complained.trim();
-  const why = more === '' ? message.failed.message : `${message.failed.message}: ${more}`;
-  throw new LayerfsError(message.failed.code as LayerfsErrorCode, why);
+
+  /** Ends it; a mount that is there already is unmounted lazily. */
+  abandon(): void {
+    this.#stop.abort();
+  }
+
+  /**
+   * Tells it what to serve and waits until its mount answers.
+   * @returns what it says of that
+   * @throws LayerfsError with the server's own reason
+   */
+  async serve(plan: Plan, signal?: AbortSignal): Promise<Ready> {
+    const { child } = this;
+    const [input, complaints, report] = [child.stdin, child.stderr, child.stdio[3] as Readable | null];
+    // Without a process there are no pipes.
+    if (input === null || complaints === null || report === null) return this.#failed;
+    const abort = (): void => this.abandon();
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted === true) abort();
+    input.end(JSON.stringify(plan));
+    const answer = Promise.all([text(report), text(complaints)]);
+    const [reported, complained] = await Promise.race([answer, this.#failed]);
+    child.unref();
+    if (reported === '') {
+      throw new LayerfsError('internal', `The server ended before its mount was ready: ${complained.trim()}`);
+    }
+    const message = JSON.parse(reported) as { ready: Ready } | { failed: { code: string; message: string } };
+    if ('ready' in message) return message.ready;
+    // What a library had to say, when that is why.
+    const more = complained.trim();
+    const why = more === '' ? message.failed.message : `${message.failed.message}: ${more}`;
+    throw new LayerfsError(message.failed.code as LayerfsErrorCode, why);
+  }
 }
