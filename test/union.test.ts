@@ -109,7 +109,8 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('the writable union by %s
   test.each([
     ['by passthrough', []],
     ['through the server', ['--no-passthrough']],
-  ])('whoever goes through files of the lower finds the next ones opened: %s', async (_, options) => {
+    // Again, as a busy machine may be too slow to see it: what nobody comes for is closed soon.
+  ])('whoever goes through files of the lower finds the next ones opened: %s', { retry: 4 }, async (_, options) => {
     const { root } = await open(...options);
     const pid = await place.server(root);
     for (const name of ROW.slice(0, 3)) fs.readFileSync(join(root, 'row', name));

@@ -107,8 +107,9 @@ async function reads(bench: Bench, compare: Compare, shown: Shown, user: AsUser)
   const warm = (what: string): string => user(`cd "$HOME" && find ${what} -type f -exec cat {} + > /dev/null`);
   run('sync');
   warm('store/objects files');
+  // A tenth of a second each, and the machine scatters by more than the difference.
   const titles = ['a large file, first read of the mount', 'a large file, again'];
-  await compare(titles, shown, bench.rounds(5), (root) => {
+  await compare(titles, shown, bench.rounds(15), (root) => {
     warm(`store/objects files/large -size +${LARGE >> 1}M`);
     return [cat(root), cat(root)];
   });

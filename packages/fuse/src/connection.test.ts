@@ -54,17 +54,24 @@ describe('Connection.dispatch', () => {
 
   it('reports what goes wrong while something is done ahead, and has no more of it done', () => {
     const errors: string[] = [];
+    let tries = 0;
     const fs: FileSystem = {
       init: { capabilities: [] },
       spare() {
+        tries++;
         throw new Error('broken');
+      },
+      rest() {
+        throw new Error('broken, too');
       },
     };
     const connection = new Connection(-1, fs, {
       onError: (error, opcode) => errors.push(`${opcode}: ${String(error)}`),
     });
-    expect(connection.spare()).toBe(false);
-    expect(errors).toEqual(['SPARE: Error: broken']);
+    expect([connection.spare(), connection.spare()]).toEqual([false, false]);
+    connection.rest();
+    expect(errors).toEqual(['SPARE: Error: broken', 'REST: Error: broken, too']);
+    expect(tries).toBe(1);
     expect(new Connection(-1, { init: { capabilities: [] } }).spare()).toBe(false);
   });
 

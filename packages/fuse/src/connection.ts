@@ -59,6 +59,7 @@ export class Connection implements KernelSide {
   readonly #hooks: ConnectionHooks;
   #negotiated: Negotiated | undefined;
   #longSetxattr = false;
+  #sparesNothing = false;
   /** Requests served by opcode number. */
   readonly counts = new Uint32Array(64);
   /** Lookups given out and taken back: the kernel holds the difference. */
@@ -125,13 +126,24 @@ export class Connection implements KernelSide {
     return request.opcode === OPCODE.DESTROY && request.length === n ? ENDED : SERVED;
   }
 
-  /** Lets the file system do a little ahead. Never throws. @returns whether there is more */
+  /** Lets the file system do a little ahead. Never throws; when that went wrong once, it is not tried again. @returns whether there is more */
   spare(): boolean {
+    if (this.#sparesNothing) return false;
     try {
       return this.#fs.spare?.() ?? false;
     } catch (error) {
+      this.#sparesNothing = true;
       this.#report(error, 'SPARE');
       return false;
+    }
+  }
+
+  /** Lets the file system give back what it held ready. Never throws. */
+  rest(): void {
+    try {
+      this.#fs.rest?.();
+    } catch (error) {
+      this.#report(error, 'REST');
     }
   }
 

@@ -63,6 +63,8 @@ export interface FileSystem {
    * @returns whether there is more
    */
   spare?(): boolean;
+  /** Nobody has asked for anything for a while: gives back what was held ready. Not called where libfuse serves. */
+  rest?(): void;
   lookup?(caller: Caller, name: string, reply: Reply): void;
   /** The kernel drops `count` of the lookups it was answered for `nodeid`. Gets no answer. */
   forget?(nodeid: number, count: number): void;

@@ -1,5 +1,5 @@
-import { closeSync, openSync } from 'node:fs';
-import { pipe } from '@layerfs/linux';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { eventfd, pipe } from '@layerfs/linux';
 import { expect, it } from 'vitest';
 import { NOTHING, SERVED, type Connection } from './connection.js';
 import { Loop } from './loop.js';
@@ -13,6 +13,7 @@ it('gives the thread back when an answer was postponed: promises go on then', ()
     fd,
     sendDeferred: () => undefined,
     spare: () => false,
+    rest: () => undefined,
     serve(_request: Request, reply: Reply) {
       requests++;
       if (requests === 3) reply.defer();
@@ -38,6 +39,7 @@ it.each([
     fd,
     sendDeferred: () => undefined,
     spare: () => false,
+    rest: () => undefined,
     serve(_request: Request, reply: Reply) {
       if (++calls > 1) return NOTHING;
       reply.data(new Uint8Array(bytes));
@@ -73,11 +75,32 @@ it('lets the file system do something ahead only while no request waits, and bef
       if (toDo > 0) happened.push('ahead');
       return --toDo > 0;
     },
+    rest: () => void happened.push('rest'),
   };
   const loop = new Loop({ spins: 0 });
   loop.add(connection as Connection);
   expect(loop.run(0)).toBe('idle');
-  expect(happened).toEqual(['request', 'request', 'ahead', 'request', 'ahead', 'ahead']);
+  expect(happened).toEqual(['request', 'request', 'ahead', 'request', 'ahead', 'ahead', 'rest']);
   closeSync(fd);
   closeSync(other);
+});
+
+it('hears who wakes it while much is done ahead', () => {
+  const [fd, other] = pipe();
+  const wake = eventfd();
+  let steps = 0;
+  const connection: Partial<Connection> = {
+    fd,
+    sendDeferred: () => undefined,
+    serve: () => NOTHING,
+    spare() {
+      if (++steps === 100) writeSync(wake, new Uint8Array(new BigUint64Array([1n]).buffer));
+      return true;
+    },
+  };
+  const loop = new Loop({ spins: 0, wake: [wake] });
+  loop.add(connection as Connection);
+  expect(loop.run(0)).toBe('woken');
+  expect(steps).toBeLessThan(120);
+  for (const each of [fd, other, wake]) closeSync(each);
 });

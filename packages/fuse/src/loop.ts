@@ -22,6 +22,8 @@ const LARGE_ANSWER = 64 << 10;
 const BATCH = 128;
 /** After how many rounds without a sleep the wake descriptors are looked at. */
 const WAKE_CHECK = 64;
+/** After how many steps that were done ahead, too: one may wait for the disk. */
+const SPARE_CHECK = 16;
 const MAX_PAYOFF = 8;
 
 /**
@@ -126,6 +128,7 @@ export class Loop {
   run(idleMillis = -1): LoopResult {
     let spins = 0;
     let served = 0;
+    let spared = 0;
     while (this.#connections.length > 0) {
       // With several connections one poll is cheaper than a read of each.
       if ((spins === 0 || this.#connections.length === 1 || this.#poll.wait(0) > 0) && this.#serveAll()) {
@@ -140,7 +143,10 @@ export class Loop {
       }
       // The last one was unmounted: there is nothing to wait for.
       if (this.#connections.length === 0) break;
-      if (this.#spare()) continue;
+      if (this.#spare()) {
+        if (++spared % SPARE_CHECK === 0 && this.#poll.wait(0) > 0 && this.#awake()) return 'woken';
+        continue;
+      }
       if (this.#payoff > 0 && served > 0 && spins < this.#spins && !this.#large) {
         spins++;
         continue;
@@ -153,6 +159,7 @@ export class Loop {
       if (ready === 0) {
         // Many mounts are idle most of the time, and one user's pipes are counted.
         this.#pipe.close();
+        for (const connection of this.#connections) connection.rest();
         return 'idle';
       }
       if (ready < 0 && ready !== -errno.EINTR) throw new ErrnoError(-ready, 'poll');

@@ -8,6 +8,7 @@ export { mountErofs } from './kernel/erofs-mount.js';
 export { freezeSnapshot } from './freeze.js';
 export { mountByKernel, type KernelMountOptions, type KernelMountSource } from './kernel/kernel-mount.js';
 export { mount, spawnServer, type Mount } from './mount.js';
+export type { StartedServer } from './server/spawn.js';
 export type { MountOptions, MountSource, MountableImage } from './prepare.js';
 export { BusyError } from './registry/detach.js';
 export type { Holder } from './registry/holders.js';

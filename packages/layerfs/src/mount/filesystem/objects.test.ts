@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { close, preadRaw } from '@layerfs/linux';
 import xxhash from 'xxhash-wasm';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { TreeBuilder } from '../../core/tree/builder.js';
 import { Tree } from '../../core/tree/tree.js';
 import { ObjectFolder, objectName, openFolder, type ObjectProblem } from './objects.js';
@@ -99,4 +99,23 @@ it('tells of missing and damaged objects those who read them, nobody else', () =
   expect(() => read(DAMAGED)).toThrow('EIO');
   expect(read(7)).toBe('0007');
   expect(problems.map(({ problem }) => problem)).toEqual(['cannot be opened (ENOENT)', 'has 2 bytes, should have 4']);
+});
+
+it('takes the object that a name leads to when it was opened a while ago, and closes what nobody comes for', () => {
+  const now = vi.spyOn(performance, 'now');
+  for (const index of [100, 101, 102]) read(index);
+  while (folder.readAhead());
+  // Repaired, say.
+  rmSync(place(103));
+  writeFileSync(place(103), 'new!');
+  rmSync(place(104));
+  writeFileSync(place(104), 'new!');
+  expect(read(103)).toBe('0103');
+  now.mockReturnValue(performance.now() + 1000);
+  expect(read(104)).toBe('new!');
+  now.mockRestore();
+  expect(open()).toEqual(Array.from({ length: 14 }, (_, i) => place(105 + i)));
+  folder.rest();
+  expect(open()).toEqual([]);
+  expect(read(105)).toBe('0105');
 });

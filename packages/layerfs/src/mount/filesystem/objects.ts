@@ -31,8 +31,8 @@ export class ObjectFolder {
   readonly #reported = new Set<number>();
   readonly #blocks = new Map<number, number>();
   readonly #readAhead: ReadAhead;
-  /** Descriptors of what was read ahead, until it is opened; the oldest first. */
-  readonly #advised = new Map<number, number>();
+  /** What was read ahead, until it is opened; the oldest first. */
+  readonly #advised = new Map<number, Advised>();
 
   readonly #verifier: Verifier | undefined;
 
@@ -124,13 +124,18 @@ export class ObjectFolder {
     const advised = this.#advised.get(index);
     if (advised !== undefined) {
       this.#advised.delete(index);
-      return advised;
+      if (performance.now() - advised.since < FRESH) return advised.fd;
+      close(advised.fd);
     }
-    const name = objectName(this.#tree.digestAt(index));
     try {
-      return openat(this.#folder, name, O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
+      return this.#open(index);
     } catch (error) {
-      if (!(error instanceof ErrnoError) || !MISSING.has(error.code)) throw error;
+      if (!(error instanceof ErrnoError)) throw error;
+      if (error.code === 'EMFILE' && this.#advised.size > 0) {
+        this.rest();
+        return this.openAny(index);
+      }
+      if (!MISSING.has(error.code)) throw error;
       throw this.#problem(index, `cannot be opened (${error.code})`);
     }
   }
@@ -144,21 +149,30 @@ export class ObjectFolder {
   #advise(index: number): void {
     if (this.#advised.has(index)) return;
     try {
-      const fd = openat(this.#folder, objectName(this.#tree.digestAt(index)), O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
-      this.#advised.set(index, fd);
+      const fd = this.#open(index);
+      this.#advised.set(index, { fd, since: performance.now() });
       adviseWillNeed(fd, 0, ADVISED);
     } catch (error) {
       if (!(error instanceof ErrnoError)) throw error;
     }
     if (this.#advised.size <= LONGEST_RANGE) return;
-    const [oldest] = this.#advised;
-    this.#advised.delete(oldest[0]);
-    close(oldest[1]);
+    const [[oldest, { fd }]] = this.#advised;
+    this.#advised.delete(oldest);
+    close(fd);
+  }
+
+  #open(index: number): number {
+    return openat(this.#folder, objectName(this.#tree.digestAt(index)), O.RDONLY | O.CLOEXEC | O.NOFOLLOW);
+  }
+
+  /** Closes what was read ahead and nobody came for. */
+  rest(): void {
+    for (const { fd } of this.#advised.values()) close(fd);
+    this.#advised.clear();
   }
 
   close(): void {
-    for (const fd of this.#advised.values()) close(fd);
-    this.#advised.clear();
+    this.rest();
     close(this.#folder);
   }
 
@@ -173,6 +187,15 @@ export class ObjectFolder {
 
 /** Bytes of an object that are read ahead: beyond, the kernel does so itself. */
 const ADVISED = 256 << 10;
+/** For so long, in milliseconds, what was opened ahead is taken for what a name leads to: objects are replaced when they are repaired. */
+const FRESH = 1000;
+
+/** An object that was read ahead. */
+interface Advised {
+  readonly fd: number;
+  /** When it was opened, in milliseconds. */
+  readonly since: number;
+}
 
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'EISDIR']);
 
@@ -210,7 +233,9 @@ export class ObjectReader {
     return this.#folder;
   }
 
+  /** With the folder. */
   close(): void {
     this.#open.clear();
+    this.#folder.close();
   }
 }

@@ -34,8 +34,8 @@ interface Sequence {
 }
 
 /**
- * What one mount reads ahead. Objects are numbered as the files of a tree that have them, folder by folder: whoever goes through
- * folders goes through them in this order.
+ * What one mount reads ahead. Objects are numbered as the files of a tree that have them, which are numbered folder by folder: whoever
+ * goes through a folder goes through them in this order.
  */
 export class ReadAhead {
   readonly #advise: (object: number) => void;
@@ -67,9 +67,8 @@ export class ReadAhead {
     }
     sequence.last = object;
     sequence.length++;
-    const [first] = this.#waiting;
     // Whoever reads has come there before us.
-    if (first !== undefined && object >= first.next && object < first.end) first.next = object + 1;
+    for (const range of this.#waiting) if (object >= range.next && object < range.end) range.next = object + 1;
     if (sequence.length < BEGINNING) return;
     if (sequence.ahead - object > sequence.range / 4 || this.#waiting.length === RANGES) return;
     const next = Math.max(sequence.ahead, object + 1);

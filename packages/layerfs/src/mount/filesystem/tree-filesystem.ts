@@ -97,6 +97,10 @@ export class TreeFileSystem implements FileSystem {
     this.#offered = negotiated.offered;
   }
 
+  rest(): void {
+    this.#content?.reader.folder.rest();
+  }
+
   spare(): boolean {
     return this.#content?.reader.folder.readAhead() ?? false;
   }

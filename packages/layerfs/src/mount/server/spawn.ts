@@ -1,5 +1,4 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +29,10 @@ export type StartedServer = ServerProcess<ServePlan, MountInfo>;
  * @param labels only for those who look at `ps`
  */
 export function startServer(...labels: readonly string[]): StartedServer {
-  return new ServerProcess(SERVER, labels);
+  return new ServerProcess(
+    SERVER,
+    labels.map((label) => label.replaceAll('\0', '?')),
+  );
 }
 
 /** A server process, started, that waits for what it has to serve. */
@@ -38,6 +40,9 @@ export class ServerProcess<Plan, Ready> {
   readonly child: ChildProcess;
   readonly #stop = new AbortController();
   readonly #failed: Promise<never>;
+  /** What it reports and what it complains of, once it has closed both. */
+  readonly #said: Promise<[report: string, complaints: string]> | undefined;
+  #ready = false;
 
   /** @param program its file */
   constructor(program: URL, labels: readonly string[]) {
@@ -49,42 +54,58 @@ export class ServerProcess<Plan, Ready> {
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
       signal: this.#stop.signal,
     });
-    this.#failed = once(this.child, 'error').then(([error]: unknown[]) => {
-      throw new LayerfsError('unavailable', `Cannot start the server: ${(error as Error).message}`, { cause: error });
+    this.#failed = new Promise((_, fail) => {
+      this.child.on('error', (error) => {
+        const message = `Cannot start the server: ${error.message}`;
+        fail(new LayerfsError('unavailable', message, { cause: error }));
+      });
     });
     // Whoever has it serve is told.
     this.#failed.catch(() => undefined);
     // A server that dies before it reads its plan says why elsewhere.
     this.child.stdin?.on('error', () => undefined);
+    const { stderr } = this.child;
+    // Without a process there may be no pipes.
+    const report = (this.child.stdio as ChildProcess['stdio'] | undefined)?.[3] as Readable | null | undefined;
+    if (stderr === null || report == null) return;
+    this.#said = Promise.all([text(report), text(stderr)]);
+    this.#said.catch(() => undefined);
   }
 
-  /** Ends it; a mount that is there already is unmounted lazily. */
+  /** Ends it, unless its mount is ready. */
   abandon(): void {
-    this.#stop.abort();
+    if (!this.#ready) this.#end();
+  }
+
+  #end(): void {
+    // Without a process there is none to be ended, and its number would be anybody's.
+    if (this.child.pid !== undefined) this.#stop.abort();
   }
 
   /**
    * Tells it what to serve and waits until its mount answers.
+   * @param signal ends it; a mount that is there already is unmounted lazily
    * @returns what it says of that
    * @throws LayerfsError with the server's own reason
    */
   async serve(plan: Plan, signal?: AbortSignal): Promise<Ready> {
     const { child } = this;
-    const [input, complaints, report] = [child.stdin, child.stderr, child.stdio[3] as Readable | null];
-    // Without a process there are no pipes.
-    if (input === null || complaints === null || report === null) return this.#failed;
-    const abort = (): void => this.abandon();
-    signal?.addEventListener('abort', abort, { once: true });
-    if (signal?.aborted === true) abort();
-    input.end(JSON.stringify(plan));
-    const answer = Promise.all([text(report), text(complaints)]);
-    const [reported, complained] = await Promise.race([answer, this.#failed]);
+    if (this.#said === undefined) return this.#failed;
+    const end = (): void => this.#end();
+    signal?.addEventListener('abort', end, { once: true });
+    child.once('exit', () => signal?.removeEventListener('abort', end));
+    if (signal?.aborted === true) end();
+    child.stdin?.end(JSON.stringify(plan));
+    const [reported, complained] = await Promise.race([this.#said, this.#failed]);
     child.unref();
     if (reported === '') {
       throw new LayerfsError('internal', `The server ended before its mount was ready: ${complained.trim()}`);
     }
     const message = JSON.parse(reported) as { ready: Ready } | { failed: { code: string; message: string } };
-    if ('ready' in message) return message.ready;
+    if ('ready' in message) {
+      this.#ready = true;
+      return message.ready;
+    }
     // What a library had to say, when that is why.
     const more = complained.trim();
     const why = more === '' ? message.failed.message : `${message.failed.message}: ${more}`;

@@ -63,5 +63,7 @@ export interface Lower {
   verifyLater?(node: LowerNode, done: () => void): boolean;
   /** Does a little ahead while no request waits. @returns whether there is more */
   spare?(): boolean;
+  /** Gives back what it held ready: nobody has asked for a while. */
+  rest?(): void;
   close(): void;
 }

@@ -97,6 +97,9 @@ export class TreeLower implements Lower {
   spare(): boolean {
     return this.#objects.readAhead();
   }
+  rest(): void {
+    this.#objects.rest();
+  }
   nodeOf(ino: number): LowerNode {
     return this.#tree.has(ino) ? ino : 0;
   }

@@ -135,6 +135,10 @@ export class UnionFileSystem implements FileSystem {
     this.#content.serveWith(ids, invalidate);
   }
 
+  rest(): void {
+    this.#union.lower.rest?.();
+  }
+
   spare(): boolean {
     return this.#union.lower.spare?.() ?? false;
   }
