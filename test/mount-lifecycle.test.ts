@@ -81,6 +81,21 @@ describe.skipIf(reason !== undefined).each(TRANSPORTS)('mounts by %s', (transpor
     expect(entries()).toEqual([]);
   });
 
+  test('a mount of this process leaves no descriptor open', async () => {
+    const open = (): number => readdirSync('/proc/self/fd').length;
+    const round = async (): Promise<void> => {
+      const mounted = await mount(source, 'a', source.newFolder(), by);
+      spawnSync('cat', [join(mounted.info.mountpoint, 'dir/file')]);
+      await mounted.unmount();
+    };
+    // What the first one loads stays.
+    await round();
+    const before = open();
+    for (let i = 0; i < 3; i++) await round();
+    // Those of a thread or process that has just ended may be there for a moment.
+    await expect.poll(open, { timeout: 10_000 }).toBeLessThanOrEqual(before);
+  });
+
   test('a process that ends takes its own mounts away', async () => {
     const library = new URL('../packages/layerfs/dist/mount/mount.js', import.meta.url).href;
     const image = JSON.stringify(await source.tree('a'));
