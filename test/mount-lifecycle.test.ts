@@ -262,6 +262,26 @@ function asNobody(
   return (result.stdout + result.stderr).trim();
 }
 
+describe.skipIf(reason !== undefined).each(TRANSPORTS)('the memory of a server by %s', (transport) => {
+  test('is without what only starting up needed, soon after that', async () => {
+    const source = new TreeSource();
+    source.add('file', { mode: 0o100644, content: 'hello' });
+    await source.finish();
+    const folder = source.newFolder();
+    const { pid } = await spawnServer(source, 'small', folder, { transport });
+    try {
+      // Of files: node itself and its libraries. Started only, it has 40 MB of them.
+      const mapped = (): number =>
+        Number(/^RssFile:\s+(\d+)/m.exec(readFileSync(`/proc/${String(pid)}/status`, 'utf8'))?.[1]) / 1024;
+      await until(() => mapped() < 20);
+      expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('hello');
+    } finally {
+      await unmount(source.root, folder);
+      source.remove();
+    }
+  });
+});
+
 describe.skipIf(reason !== undefined)('a folder of a million entries', () => {
   test('is mounted and listed', async () => {
     const source = new TreeSource();

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { ErrnoError, PollSet, errno } from '@layerfs/linux';
+import { ErrnoError, PollSet, errno, runnableTasks } from '@layerfs/linux';
 import { ENDED, SERVED, type Connection } from './connection.js';
 import { AnswerPipe } from './wire/answer-pipe.js';
 import { Reply } from './wire/reply.js';
@@ -16,8 +16,12 @@ const MAX_REQUEST = (1 << 20) + 8192;
 const SPINS = 200;
 /** A sleep shorter than this would have been worth spinning for, in milliseconds. */
 const SHORT_SLEEP = 0.15;
-/** Whoever got so many bytes is busy with them for longer than a spinning loop would look, and needs the processor. */
+/** Whoever got so many bytes needs a processor for them: only one that nobody else needs is spent on looking for the next request. */
 const LARGE_ANSWER = 64 << 10;
+/** How often it is looked then, at most. */
+const SPINS_AFTER_LARGE = 40;
+/** After how many large answers it is looked at again whether there are processors to spare: that costs some microseconds. */
+const CROWD_CHECK = 32;
 /** How many requests of one connection are served before the others get their turn. */
 const BATCH = 128;
 /** After how many rounds without a sleep the wake descriptors are looked at. */
@@ -45,6 +49,9 @@ export class Loop {
   #deferred = false;
   /** Whether the last answer was large. */
   #large = false;
+  /** Large answers after which the loop would have spun. */
+  #afterLarge = 0;
+  #crowded = false;
 
   /**
    * @param options.wake descriptors that end {@link run} when they become readable
@@ -121,19 +128,33 @@ export class Loop {
     return false;
   }
 
+  /** Looks for a request, or somebody who wakes the loop, for a short while. @returns whether there is one */
+  #spin(): boolean {
+    if (this.#payoff === 0) return false;
+    if (this.#large) {
+      if (this.#afterLarge++ % CROWD_CHECK === 0) this.#crowded = runnableTasks() > availableParallelism();
+      if (this.#crowded) return false;
+    }
+    const found = this.#look(this.#large ? Math.min(this.#spins, SPINS_AFTER_LARGE) : this.#spins);
+    this.#payoff = found ? Math.min(MAX_PAYOFF, this.#payoff + 1) : this.#payoff - 1;
+    return found;
+  }
+
+  // V8 compiles what spins: were this a part of run(), all that would be compiled with it, which keeps a processor busy for longer than is saved.
+  #look(times: number): boolean {
+    for (let i = 0; i < times; i++) if (this.#poll.wait(0) !== 0) return true;
+    return false;
+  }
+
   /**
    * Serves until there is a reason to return; may be called again. Blocks its thread.
    * @param idleMillis return 'idle' after so long without a request; -1: never
    */
   run(idleMillis = -1): LoopResult {
-    let spins = 0;
     let served = 0;
     let spared = 0;
     while (this.#connections.length > 0) {
-      // With several connections one poll is cheaper than a read of each.
-      if ((spins === 0 || this.#connections.length === 1 || this.#poll.wait(0) > 0) && this.#serveAll()) {
-        if (spins > 0) this.#payoff = Math.min(MAX_PAYOFF, this.#payoff + 1);
-        spins = 0;
+      if (this.#serveAll()) {
         if (this.#deferred) {
           this.#deferred = false;
           return 'deferred';
@@ -147,12 +168,10 @@ export class Loop {
         if (++spared % SPARE_CHECK === 0 && this.#poll.wait(0) > 0 && this.#awake()) return 'woken';
         continue;
       }
-      if (this.#payoff > 0 && served > 0 && spins < this.#spins && !this.#large) {
-        spins++;
+      if (served > 0 && this.#spin()) {
+        if (this.#awake()) return 'woken';
         continue;
       }
-      if (spins > 0) this.#payoff = Math.max(0, this.#payoff - 1);
-      spins = 0;
       served = 0;
       const before = performance.now();
       const ready = this.#poll.wait(idleMillis);

@@ -46,6 +46,7 @@ export { withUserNamespace, type IdRun } from './user-namespace.js';
 export { eventLoopFd } from './event-loop.js';
 export { pipe, setPipeSize, spliceRaw } from './splice.js';
 export { POLL, PollSet, eventfd } from './poll.js';
+export { runnableTasks } from './load.js';
 export { receiveFd, sendDatagram, sendFd, socketpair } from './socket.js';
 export {
   MNT,

@@ -14,10 +14,11 @@ export function loadLibrary(file: string): void {
   koffi.load(file);
 }
 
-/** Binds a libc function by its C prototype on first use, so that loading this package costs nothing. */
+/** Binds a libc function of at most seven parameters by its C prototype on first use, so that loading this package costs nothing. */
 export function native(prototype: string): Native {
   let bound: Native | undefined;
-  return (...args) => (bound ??= libc.func(prototype) as unknown as Native)(...args);
+  // Not `...args`, which would make an array for each call; what a function does not take, koffi leaves alone.
+  return (a, b, c, d, e, f, g) => (bound ??= libc.func(prototype) as unknown as Native)(a, b, c, d, e, f, g);
 }
 
 /** As {@link native}, but the call runs in another thread. errno is that thread's and lost. */
@@ -53,10 +54,10 @@ export function check(result: number, syscall: string, path?: Path): number {
 }
 
 /**
- * Binds a call that libc may not wrap, by its number. `parameters` is the C parameter list; give memory as pointers
+ * Binds a call of at most six parameters that libc may not wrap, by its number. `parameters` is the C parameter list; give memory as pointers
  * (`const void *path`), not as addresses: only then is it sure to be alive while the call runs.
  */
 export function nativeSyscall(number: number, parameters: string): Native {
   const call = native(`long syscall(long number, ${parameters})`);
-  return (...args) => call(number, ...args);
+  return (a, b, c, d, e, f) => call(number, a, b, c, d, e, f);
 }

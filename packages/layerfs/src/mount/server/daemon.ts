@@ -79,12 +79,16 @@ export async function runDaemon<Plan>(
   if (signals > 0) goAway();
   report({ ready: serving.ready });
   letGoOfTerminal();
-  trimMappedPages('all');
-  await ('loop' in serving ? serveToTheEnd(serving) : serving.finished);
+  if ('loop' in serving) await serveToTheEnd(serving);
+  else {
+    trimMappedPages('all');
+    await serving.finished;
+  }
   process.exit();
 }
 
 async function serveToTheEnd(serving: LoopServed): Promise<void> {
+  let started = true;
   for (;;) {
     // Also before the first sleep: what Node is to wake us for, such as signals, is watched only from its next turn on.
     await new Promise((resolve) => setImmediate(resolve));
@@ -92,7 +96,9 @@ async function serveToTheEnd(serving: LoopServed): Promise<void> {
     if (result === 'empty') return;
     if (result === 'idle') {
       serving.flush?.();
-      trimMappedPages('shared');
+      // What only starting up needed goes at the first rest: whoever uses a new mount at once must not wait for that.
+      trimMappedPages(started ? 'all' : 'shared');
+      started = false;
       serving.sleep();
     }
     serving.resume?.();

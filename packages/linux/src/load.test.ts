@@ -1,0 +1,13 @@
+import { spawn } from 'node:child_process';
+import { expect, test, vi } from 'vitest';
+import { runnableTasks } from './load.js';
+
+test('counts who runs or waits for a processor', async () => {
+  const busy = Array.from({ length: 5 }, () => spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }));
+  try {
+    await vi.waitFor(() => expect(runnableTasks()).toBeGreaterThanOrEqual(5), { timeout: 5000 });
+  } finally {
+    for (const each of busy) each.kill('SIGKILL');
+  }
+  expect(Number.isInteger(runnableTasks())).toBe(true);
+});
