@@ -37,7 +37,7 @@ export interface KernelSide {
   invalidateInode(nodeid: number, offset: number, length: number): void;
 }
 
-/** What {@link Connection.serve} found. */
+/** What {@link Connection.serve} and its halves found. */
 export const SERVED = 1;
 export const NOTHING = 0;
 export const ENDED = -1;
@@ -111,19 +111,27 @@ export class Connection implements KernelSide {
    * @returns SERVED, NOTHING when no request waits, ENDED when the file system was unmounted
    */
   serve(request: Request, reply: Reply): number {
+    const length = this.receive(request);
+    return length > 0 ? this.answer(request, reply, length) : length;
+  }
+
+  /** Reads one request, if there is one, to be answered by {@link answer}. @returns its length in bytes, NOTHING or ENDED */
+  receive(request: Request): number {
     const n = readRaw(this.fd, request.bytes, request.bytes.length);
-    if (n < 0) {
-      // ENOENT: the request was taken back while it was read. EINTR: a signal.
-      if (n === -errno.EAGAIN || n === -errno.EINTR || n === -errno.ENOENT) return NOTHING;
-      if (n !== -errno.ENODEV) this.#report(new ErrnoError(-n, 'read /dev/fuse'), 'READ_DEVICE');
-      return ENDED;
-    }
-    if (n === 0) return ENDED;
+    if (n > 0) return n;
+    // ENOENT: the request was taken back while it was read. EINTR: a signal.
+    if (n === -errno.EAGAIN || n === -errno.EINTR || n === -errno.ENOENT) return NOTHING;
+    if (n < 0 && n !== -errno.ENODEV) this.#report(new ErrnoError(-n, 'read /dev/fuse'), 'READ_DEVICE');
+    return ENDED;
+  }
+
+  /** Answers the request of `length` bytes that {@link receive} read. @returns SERVED or ENDED */
+  answer(request: Request, reply: Reply, length: number): number {
     const started = this.#hooks.onRequest === undefined ? 0 : performance.now();
-    this.dispatch(request, reply, n);
+    this.dispatch(request, reply, length);
     if (!reply.silent) this.#send(reply);
     if (this.#hooks.onRequest !== undefined) this.#trace(request, reply, started);
-    return request.opcode === OPCODE.DESTROY && request.length === n ? ENDED : SERVED;
+    return request.opcode === OPCODE.DESTROY && request.length === length ? ENDED : SERVED;
   }
 
   /** Lets the file system do a little ahead. Never throws; when that went wrong once, it is not tried again. @returns whether there is more */

@@ -1,31 +1,48 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { PollSet, eventfd, pipe, readRaw } from '@layerfs/linux';
 import { expect, it, vi } from 'vitest';
-import { NOTHING, SERVED, type Connection } from './connection.js';
+import { ENDED, NOTHING, SERVED, type Connection } from './connection.js';
 import { Loop } from './loop.js';
-import type { Request } from './wire/request.js';
 import type { Reply } from './wire/reply.js';
 
 const { runnable } = vi.hoisted(() => ({ runnable: vi.fn<() => number>(() => 1) }));
 
 vi.mock('@layerfs/linux', async (actual) => ({ ...(await actual<object>()), runnableTasks: runnable }));
 
-it('gives the thread back when an answer was postponed: promises go on then', () => {
-  const fd = openSync('/dev/null', 'r');
-  let requests = 0;
+/** A connection that asks what `next` makes up, and answers by it: undefined when no request waits. */
+function connected(
+  fd: number,
+  next: () => ((reply: Reply) => void) | undefined,
+  more: Partial<Connection> = {},
+): Connection {
+  let request: ReturnType<typeof next>;
   const connection: Partial<Connection> = {
     fd,
     sendDeferred: () => undefined,
     spare: () => false,
     rest: () => undefined,
-    serve(_request: Request, reply: Reply) {
-      requests++;
-      if (requests === 3) reply.defer();
-      return requests % 4 === 0 ? NOTHING : SERVED;
+    receive: () => ((request = next()) === undefined ? NOTHING : 80),
+    answer(_, reply) {
+      request?.(reply);
+      return SERVED;
     },
+    ...more,
   };
+  return connection as Connection;
+}
+
+const ok = (reply: Reply): void => reply.ok();
+
+it('gives the thread back when an answer was postponed: promises go on then', () => {
+  const fd = openSync('/dev/null', 'r');
+  let requests = 0;
+  const connection = connected(fd, () => {
+    requests++;
+    if (requests % 4 === 0) return undefined;
+    return requests === 3 ? (reply) => void reply.defer() : ok;
+  });
   const loop = new Loop({ spins: 0 });
-  loop.add(connection as Connection);
+  loop.add(connection);
   expect(loop.run(0)).toBe('deferred');
   // What was there already is served first.
   expect(requests).toBe(4);
@@ -38,89 +55,103 @@ it.each([
   ['sleeps after a large one when others need the processors', 256 << 10, 99, 0],
 ])('%s', (_, bytes, tasks, looks) => {
   runnable.mockReturnValue(tasks);
-  const waited = vi.spyOn(PollSet.prototype, 'wait');
   // Nothing to read from it: neither end of file, which poll reports, nor a request.
   const [fd, other] = pipe();
   let calls = 0;
-  const connection: Partial<Connection> = {
-    fd,
-    sendDeferred: () => undefined,
-    spare: () => false,
-    rest: () => undefined,
-    serve(_request: Request, reply: Reply) {
-      if (++calls > 1) return NOTHING;
-      reply.data(new Uint8Array(bytes));
-      return SERVED;
-    },
-  };
+  const connection = connected(fd, () => (++calls > 1 ? undefined : (reply) => reply.data(new Uint8Array(bytes))));
   const loop = new Loop({ spins: 50 });
-  loop.add(connection as Connection);
-  expect(loop.run(1)).toBe('idle');
-  // The last one sleeps.
-  expect(waited.mock.calls).toEqual([...Array.from({ length: looks }, () => [0]), [1]]);
-  waited.mockRestore();
+  loop.add(connection);
+  expect(loop.run(0)).toBe('idle');
+  // The request, nothing behind it, nothing once more, and then it looks.
+  expect(calls).toBe(3 + looks);
   closeSync(fd);
   closeSync(other);
 });
 
-it('serves what it finds while it looks, and hears who wakes it', () => {
-  const [fd, other] = pipe();
-  const wake = eventfd();
+it.each([1, 2])('serves what it finds while it looks at %i connections', (count) => {
+  const pipes = Array.from({ length: count }, () => pipe());
   const waited = vi.spyOn(PollSet.prototype, 'wait');
+  const loop = new Loop({ spins: 50 });
   let requests = 0;
-  const connection: Partial<Connection> = {
-    fd,
-    sendDeferred: () => undefined,
-    rest: () => undefined,
-    // Before it looks: that is when the second request comes, and then who wakes it.
-    spare() {
-      if (requests === 1) writeSync(other, 'x');
-      else writeSync(wake, new Uint8Array(new BigUint64Array([1n]).buffer));
-      return false;
-    },
-    serve(request: Request, reply: Reply) {
-      if (readRaw(fd, request.bytes, 1) < 1) return NOTHING;
+  let looking = false;
+  for (const [fd, other] of pipes) {
+    const next = (): typeof ok | undefined => {
+      if (readRaw(fd, new Uint8Array(1), 1) < 1) return undefined;
       requests++;
-      reply.ok();
-      return SERVED;
-    },
-  };
-  const loop = new Loop({ spins: 50, wake: [wake] });
-  loop.add(connection as Connection);
-  writeSync(other, 'x');
-  expect(loop.run(1)).toBe('woken');
+      return ok;
+    };
+    // Before it looks: that is when the second request comes.
+    const spare = (): boolean => {
+      if (!looking) writeSync(other, 'x');
+      looking = true;
+      return false;
+    };
+    loop.add(connected(fd, next, { spare }));
+  }
+  writeSync(pipes[0][1], 'x');
+  expect(loop.run(1)).toBe('idle');
   expect(requests).toBe(2);
-  // It never slept.
-  expect(waited.mock.calls).toEqual([[0], [0]]);
+  // It slept once, in the end.
+  expect(waited.mock.calls.filter(([timeout]) => timeout !== 0)).toEqual([[1]]);
   waited.mockRestore();
-  for (const each of [fd, other, wake]) closeSync(each);
+  for (const each of pipes.flat()) closeSync(each);
+});
+
+it('ends a connection that was unmounted while it looked', () => {
+  const [fd, other] = pipe();
+  let looks = 0;
+  const closed: Connection[] = [];
+  const connection = connected(fd, () => undefined, {
+    receive: () => [80, NOTHING, NOTHING, ENDED][looks++],
+    answer: (_, reply) => (reply.ok(), SERVED),
+    close: () => undefined,
+  });
+  const loop = new Loop({ spins: 50, onEnd: (ended) => closed.push(ended) });
+  loop.add(connection);
+  expect(loop.run(0)).toBe('empty');
+  expect([looks, closed]).toEqual([4, [connection]]);
+  closeSync(fd);
+  closeSync(other);
+});
+
+it('hears who wakes it while it looks at several connections', () => {
+  const pipes = [pipe(), pipe()];
+  const wake = eventfd();
+  const loop = new Loop({ spins: 50, wake: [wake] });
+  let calls = 0;
+  const spare = (): boolean => {
+    writeSync(wake, new Uint8Array(new BigUint64Array([1n]).buffer));
+    return false;
+  };
+  for (const [fd] of pipes) loop.add(connected(fd, () => (++calls === 1 ? ok : undefined), { spare }));
+  const waited = vi.spyOn(PollSet.prototype, 'wait');
+  expect(loop.run(1)).toBe('woken');
+  // It did not sleep before.
+  expect(waited.mock.calls).toEqual([[0]]);
+  waited.mockRestore();
+  for (const each of [...pipes.flat(), wake]) closeSync(each);
 });
 
 it('lets the file system do something ahead only while no request waits, and before it sleeps', () => {
   const [fd, other] = pipe();
   const happened: string[] = [];
   let toDo = 3;
-  const connection: Partial<Connection> = {
-    fd,
-    sendDeferred: () => undefined,
-    serve(_request: Request, reply: Reply) {
-      const requests = happened.filter((what) => what === 'request').length;
-      // Two wait; the third comes when something was done ahead.
-      if (requests < 2 || (requests === 2 && happened.includes('ahead'))) {
-        happened.push('request');
-        reply.ok();
-        return SERVED;
-      }
-      return NOTHING;
-    },
+  const next = (): typeof ok | undefined => {
+    const requests = happened.filter((what) => what === 'request').length;
+    // Two wait; the third comes when something was done ahead.
+    if (requests > 2 || (requests === 2 && !happened.includes('ahead'))) return undefined;
+    happened.push('request');
+    return ok;
+  };
+  const connection = connected(fd, next, {
     spare() {
       if (toDo > 0) happened.push('ahead');
       return --toDo > 0;
     },
     rest: () => void happened.push('rest'),
-  };
+  });
   const loop = new Loop({ spins: 0 });
-  loop.add(connection as Connection);
+  loop.add(connection);
   expect(loop.run(0)).toBe('idle');
   expect(happened).toEqual(['request', 'request', 'ahead', 'request', 'ahead', 'ahead', 'rest']);
   closeSync(fd);
@@ -131,17 +162,14 @@ it('hears who wakes it while much is done ahead', () => {
   const [fd, other] = pipe();
   const wake = eventfd();
   let steps = 0;
-  const connection: Partial<Connection> = {
-    fd,
-    sendDeferred: () => undefined,
-    serve: () => NOTHING,
+  const connection = connected(fd, () => undefined, {
     spare() {
       if (++steps === 100) writeSync(wake, new Uint8Array(new BigUint64Array([1n]).buffer));
       return true;
     },
-  };
+  });
   const loop = new Loop({ spins: 0, wake: [wake] });
-  loop.add(connection as Connection);
+  loop.add(connection);
   expect(loop.run(0)).toBe('woken');
   expect(steps).toBeLessThan(120);
   for (const each of [fd, other, wake]) closeSync(each);

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { ErrnoError, PollSet, errno, runnableTasks } from '@layerfs/linux';
-import { ENDED, SERVED, type Connection } from './connection.js';
+import { ENDED, NOTHING, SERVED, type Connection } from './connection.js';
 import { AnswerPipe } from './wire/answer-pipe.js';
 import { Reply } from './wire/reply.js';
 import { Request } from './wire/request.js';
@@ -49,6 +49,8 @@ export class Loop {
   #deferred = false;
   /** Whether the last answer was large. */
   #large = false;
+  /** What {@link #look} got from the only connection: the length of a request that is still to be answered, or ENDED. */
+  #received = NOTHING;
   /** Large answers after which the loop would have spun. */
   #afterLarge = 0;
   #crowded = false;
@@ -102,7 +104,9 @@ export class Loop {
       if (reply === undefined) continue;
       for (let n = 0; n < BATCH; n++) {
         const { deferrals } = reply;
-        const result = connection.serve(this.#request, reply);
+        const length = this.#received === NOTHING ? connection.receive(this.#request) : this.#received;
+        this.#received = NOTHING;
+        const result = length > 0 ? connection.answer(this.#request, reply, length) : length;
         if (reply.deferrals !== deferrals) this.#deferred = true;
         if (result === SERVED) {
           any = true;
@@ -128,20 +132,30 @@ export class Loop {
     return false;
   }
 
-  /** Looks for a request, or somebody who wakes the loop, for a short while. @returns whether there is one */
+  /** Looks for a request for a short while; of several connections also for somebody who wakes the loop. @returns whether there is one */
   #spin(): boolean {
     if (this.#payoff === 0) return false;
     if (this.#large) {
       if (this.#afterLarge++ % CROWD_CHECK === 0) this.#crowded = runnableTasks() > availableParallelism();
       if (this.#crowded) return false;
     }
-    const found = this.#look(this.#large ? Math.min(this.#spins, SPINS_AFTER_LARGE) : this.#spins);
+    const looks = this.#large ? Math.min(this.#spins, SPINS_AFTER_LARGE) : this.#spins;
+    const found = this.#connections.length === 1 ? this.#look(this.#connections[0], looks) : this.#lookAtAll(looks);
     this.#payoff = found ? Math.min(MAX_PAYOFF, this.#payoff + 1) : this.#payoff - 1;
     return found;
   }
 
-  // V8 compiles what spins: were this a part of run(), all that would be compiled with it, which keeps a processor busy for longer than is saved.
-  #look(times: number): boolean {
+  // V8 compiles what spins: were it a part of run(), all that would be compiled with it, which keeps a processor busy for longer than is saved.
+  #look(connection: Connection, times: number): boolean {
+    for (let i = 0; i < times; i++) {
+      this.#received = connection.receive(this.#request);
+      if (this.#received !== NOTHING) return true;
+    }
+    return false;
+  }
+
+  /** With several connections one poll is cheaper than a read of each. */
+  #lookAtAll(times: number): boolean {
     for (let i = 0; i < times; i++) if (this.#poll.wait(0) !== 0) return true;
     return false;
   }
@@ -169,7 +183,7 @@ export class Loop {
         continue;
       }
       if (served > 0 && this.#spin()) {
-        if (this.#awake()) return 'woken';
+        if (this.#received === NOTHING && this.#awake()) return 'woken';
         continue;
       }
       served = 0;
