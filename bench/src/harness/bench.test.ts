@@ -27,11 +27,17 @@ function wait(seconds: number): void {
 }
 
 describe('a comparison', () => {
-  it('runs subjects in turn', async () => {
+  it('runs subjects in turn, in one order and another', async () => {
     const order: string[] = [];
     const subject = (name: string): Subject => counting(name, 'peer', (round) => order.push(`${name}${round}`));
-    await newBench().compare('walk', [subject('a'), subject('b')], { rounds: 3 });
-    expect(order).toEqual(['a1', 'b1', 'a2', 'b2', 'a3', 'b3']);
+    await newBench().compare('walk', [subject('a'), subject('b')], { rounds: 12 });
+    expect(order.slice(0, 2)).toEqual(['a1', 'b1']);
+    // Each once in each round, and not always the same before the other.
+    const rounds = Array.from({ length: 12 }, (_, i) => order.slice(2 * i, 2 * i + 2));
+    expect(rounds.every((round, i) => round.toSorted().join() === `a${i + 1},b${i + 1}`)).toBe(true);
+    const first = rounds.filter(([name]) => name.startsWith('a')).length;
+    expect(first).toBeGreaterThan(3);
+    expect(first).toBeLessThan(9);
   });
 
   it('goes on without a peer that fails, and notes it', async () => {
@@ -45,6 +51,14 @@ describe('a comparison', () => {
       { benchmark: 'work', title: 'walk', text: 'without peer, which failed: no such thing' },
     ]);
     expect(asText(tables(bench.figures, bench.notes)[0])).toContain('(without peer, which failed: no such thing)');
+  });
+
+  it('gives all of them all rounds where they are close', async () => {
+    const slow = (name: string, kind: Subject['kind']): Subject => counting(name, kind, () => wait(25));
+    const bench = newBench();
+    await bench.compare('walk', [slow('ours', 'ours'), slow('peer', 'peer')], { rounds: 4, close: true });
+    expect(bench.figures.map(({ values }) => values.length)).toEqual([4, 4]);
+    expect(bench.notes).toEqual([]);
   });
 
   it('ends when one of ours fails', async () => {

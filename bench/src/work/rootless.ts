@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { testImage } from '../data/images.js';
-import { inArea, type Bench, type Benchmark, type Series } from '../harness/bench.js';
+import { inArea, type Bench, type Benchmark, type Rounds, type Series } from '../harness/bench.js';
 import { dropCaches, LAYERFS, run } from '../harness/programs.js';
 import { onRelease } from '../harness/release.js';
 
@@ -92,9 +92,9 @@ async function walks(bench: Bench, compare: Compare, shown: Shown, user: AsUser)
   const find = (root: string): number => timed(user, `find '${root}' -printf '%s\\n' > /dev/null`);
   find(shown.folder);
   const warm = ['first walk of the mount, disk caches warm', 'the walk again'];
-  await compare(warm, shown, bench.rounds(2), (root) => [find(root), find(root)]);
+  await compare(warm, shown, { rounds: bench.rounds(2) }, (root) => [find(root), find(root)]);
   if (bench.quick) return;
-  await compare(['first walk of the mount, cold'], shown, Math.min(2, bench.rounds(2)), (root) => {
+  await compare(['first walk of the mount, cold'], shown, { rounds: Math.min(2, bench.rounds(2)) }, (root) => {
     dropCaches();
     return [find(root)];
   });
@@ -106,15 +106,17 @@ async function reads(bench: Bench, compare: Compare, shown: Shown, user: AsUser)
   // Nothing is still to be written, and objects and plain files are in memory, before each round: disks are left out of it.
   const warm = (what: string): string => user(`cd "$HOME" && find ${what} -type f -exec cat {} + > /dev/null`);
   run('sync');
+  // As they were written, objects and plain files lie in memory in pieces of different sizes; as they are read from the disk, in the same.
+  dropCaches();
   warm('store/objects files');
   // A tenth of a second each, and the machine scatters by more than the difference.
   const titles = ['a large file, first read of the mount', 'a large file, again'];
-  await compare(titles, shown, bench.rounds(15), (root) => {
+  await compare(titles, shown, { rounds: bench.rounds(60), close: true }, (root) => {
     warm(`store/objects files/large -size +${LARGE >> 1}M`);
     return [cat(root), cat(root)];
   });
   const many = ['many small files, first read of the mount', 'many small files, again'];
-  await compare(many, shown, bench.rounds(3), (root) => [small(root), small(root)]);
+  await compare(many, shown, { rounds: bench.rounds(3) }, (root) => [small(root), small(root)]);
 }
 
 function timed(user: AsUser, command: string): number {
@@ -162,7 +164,7 @@ function waysOf(bench: Bench, layerfs: string, user: AsUser): Way[] {
 type Compare = (
   titles: readonly string[],
   shown: Shown,
-  rounds: number,
+  rounds: Rounds,
   action: (root: string) => readonly number[],
 ) => Promise<void>;
 
@@ -187,6 +189,6 @@ function comparer(bench: Bench, ways: readonly Way[], mountpoint: string, user: 
       },
     }));
     const plain: Series = { name: 'plain folder', kind: 'limit', run: (keep) => keepAll(shown.folder, keep) };
-    return bench.compareSeries(titles, [...mounted, plain], { rounds });
+    return bench.compareSeries(titles, [...mounted, plain], rounds);
   };
 }

@@ -47,6 +47,7 @@ export class Loop {
   /** 0 to 8: how well spinning paid lately. */
   #payoff = 4;
   #deferred = false;
+  #more = false;
   /** Whether the last answer was large. */
   #large = false;
   /** What {@link #look} got from the only connection: the length of a request that is still to be answered, or ENDED. */
@@ -95,9 +96,10 @@ export class Loop {
     this.#onEnd(connection);
   }
 
-  /** Serves what waits, at most BATCH requests a connection. */
+  /** Serves what waits, at most BATCH requests a connection: `#more` says whether one of them may have more. @returns whether there was any */
   #serveAll(): boolean {
     let any = false;
+    this.#more = false;
     for (let i = this.#connections.length - 1; i >= 0; i--) {
       const connection = this.#connections[i];
       const reply = this.#replies.get(connection);
@@ -111,6 +113,7 @@ export class Loop {
         if (result === SERVED) {
           any = true;
           this.#large = reply.length >= LARGE_ANSWER;
+          this.#more ||= n === BATCH - 1;
         } else {
           if (result === ENDED) this.#remove(connection);
           break;
@@ -174,7 +177,7 @@ export class Loop {
           return 'deferred';
         }
         if (++served % WAKE_CHECK === 0 && this.#poll.wait(0) > 0 && this.#awake()) return 'woken';
-        continue;
+        if (this.#more) continue;
       }
       // The last one was unmounted: there is nothing to wait for.
       if (this.#connections.length === 0) break;

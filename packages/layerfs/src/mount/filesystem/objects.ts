@@ -208,6 +208,9 @@ export function openFolder(path: string): number {
 export class ObjectReader {
   readonly #folder: ObjectFolder;
   readonly #open: LRUCache<number, number>;
+  /** The last one that was asked for: reads of a large file come one after the other. */
+  #last = -1;
+  #lastFd = -1;
 
   /** @param limit at most so many descriptors */
   constructor(folder: ObjectFolder, limit: number) {
@@ -220,11 +223,15 @@ export class ObjectReader {
    * @throws ErrnoError EIO when it is missing or damaged
    */
   descriptor(index: number, size: number): number {
+    if (index === this.#last) return this.#lastFd;
     let fd = this.#open.get(index);
     if (fd === undefined) {
       fd = this.#folder.open(index, size);
       this.#open.set(index, fd);
     }
+    // It is the one most lately used, and stays open until another one is asked for.
+    this.#last = index;
+    this.#lastFd = fd;
     return fd;
   }
 
@@ -235,6 +242,7 @@ export class ObjectReader {
 
   /** With the folder. */
   close(): void {
+    this.#last = -1;
     this.#open.clear();
     this.#folder.close();
   }
