@@ -14,11 +14,16 @@ export function loadLibrary(file: string): void {
   koffi.load(file);
 }
 
-/** Binds a libc function of at most seven parameters by its C prototype on first use, so that loading this package costs nothing. */
+/**
+ * Binds a libc function by its C prototype on first use, so that loading this package costs nothing. It has at most seven parameters,
+ * unless it is variadic: then each value after those that are named comes behind the name of its type.
+ */
 export function native(prototype: string): Native {
   let bound: Native | undefined;
-  // Not `...args`, which would make an array for each call; what a function does not take, koffi leaves alone.
-  return (a, b, c, d, e, f, g) => (bound ??= libc.func(prototype) as unknown as Native)(a, b, c, d, e, f, g);
+  const bind = (): Native => (bound ??= libc.func(prototype) as unknown as Native);
+  if (prototype.includes('...')) return (...args) => bind()(...args);
+  // An array of arguments for each call would take longer than many a call; what a function does not take, koffi leaves alone.
+  return (a, b, c, d, e, f, g) => (bound ?? bind())(a, b, c, d, e, f, g);
 }
 
 /** As {@link native}, but the call runs in another thread. errno is that thread's and lost. */
