@@ -117,8 +117,8 @@ export class Bench {
   }
 
   /**
-   * Runs all subjects `rounds` times, in turn, each round in another order, and keeps the figures. A peer that fails is left out; one that takes long gets
-   * no more rounds.
+   * Runs all subjects `rounds` times, in turn, each round in another order, and keeps the figures. A peer that fails is
+   * left out; one that takes long gets no more rounds.
    * @throws what one of ours throws
    */
   async compare(title: string, subjects: readonly Subject[], options: Rounds): Promise<void> {
@@ -200,8 +200,8 @@ export class Bench {
 }
 
 /**
- * Another order for each round but the first, the same in each run: what ran before leaves the machine's memory in another state, which for
- * a first read of a large file is a tenth of its time.
+ * Another order for each round but the first, the same in each run: what ran just before changes what is measured next, as for
+ * first reads of a large file.
  */
 function shuffled<T>(items: readonly T[], round: number): T[] {
   if (round === 0) return [...items];

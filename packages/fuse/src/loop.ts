@@ -47,6 +47,7 @@ export class Loop {
   /** 0 to 8: how well spinning paid lately. */
   #payoff = 4;
   #deferred = false;
+  /** Whether a connection used up its batch in the last round: it may have more requests. */
   #more = false;
   /** Whether the last answer was large. */
   #large = false;
@@ -96,7 +97,7 @@ export class Loop {
     this.#onEnd(connection);
   }
 
-  /** Serves what waits, at most BATCH requests a connection: `#more` says whether one of them may have more. @returns whether there was any */
+  /** Serves what waits, at most BATCH requests a connection. @returns whether there was any */
   #serveAll(): boolean {
     let any = false;
     this.#more = false;

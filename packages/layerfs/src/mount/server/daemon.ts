@@ -88,7 +88,8 @@ export async function runDaemon<Plan>(
 }
 
 async function serveToTheEnd(serving: LoopServed): Promise<void> {
-  let started = true;
+  // What only starting up needed goes at the first rest: whoever uses a new mount at once must not wait for that.
+  let unneeded: 'all' | 'shared' = 'all';
   for (;;) {
     // Also before the first sleep: what Node is to wake us for, such as signals, is watched only from its next turn on.
     await new Promise((resolve) => setImmediate(resolve));
@@ -96,9 +97,8 @@ async function serveToTheEnd(serving: LoopServed): Promise<void> {
     if (result === 'empty') return;
     if (result === 'idle') {
       serving.flush?.();
-      // What only starting up needed goes at the first rest: whoever uses a new mount at once must not wait for that.
-      trimMappedPages(started ? 'all' : 'shared');
-      started = false;
+      trimMappedPages(unneeded);
+      unneeded = 'shared';
       serving.sleep();
     }
     serving.resume?.();

@@ -8,6 +8,7 @@ import type { ObjectWriter } from '../objects.js';
 import { publishFolder, replaceFolder } from '../publish.js';
 import { keepObjects, trashRemoved } from '../gc/trash.js';
 import type { Session } from '../session.js';
+import { ensureChain } from '../trees.js';
 import type { Disk } from './disk.js';
 import type { ReadLayer } from './layer.js';
 
@@ -41,6 +42,11 @@ export interface Addition {
  */
 export async function commit(context: StoreContext, addition: Addition): Promise<void> {
   const { paths, meta } = context;
+  for (const { diffID, unpacked } of addition.layers) {
+    if (unpacked === undefined && meta.layer(diffID) === undefined) {
+      throw new LayerfsError('unavailable', `layer ${diffID} was removed meanwhile: try again`);
+    }
+  }
   const blobs = new Map<Digest, string>(addition.documents);
   for (const { record, manifest, config } of addition.images) {
     blobs.set(record.digest, manifest);
@@ -59,12 +65,17 @@ export async function commit(context: StoreContext, addition: Addition): Promise
   await addition.disk.sync();
   // Their names may be lost: they can be made again.
   for (const [chainID, folder] of addition.chains) publishFolder(folder, dirname(paths.chainTree(chainID)));
+  // One that was there when the layers were merged may have gone with the last image that had it.
+  for (const { record } of addition.images) {
+    ensureChain(
+      context,
+      record.chainID,
+      record.layers.map(({ diffID }) => diffID),
+    );
+  }
   const now = Date.now();
   meta.transaction((writer) => {
     for (const { diffID, digest, size, mediaType, record, unpacked, blobFile } of addition.layers) {
-      if (unpacked === undefined && meta.layer(diffID) === undefined) {
-        throw new LayerfsError('unavailable', `layer ${diffID} was removed meanwhile: try again`);
-      }
       // Another importer may have been first; then its count is the one.
       if (unpacked !== undefined && meta.layer(diffID) === undefined) writer.addLayer(diffID, record, unpacked.objects);
       if (blobFile !== undefined && meta.blob(digest) === undefined)

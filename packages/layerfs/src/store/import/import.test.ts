@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -14,9 +15,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { AT_FDCWD, utimensat } from '@layerfs/linux';
 import { dumpTree } from '../../core/tree/text.js';
+import { tryLockFile, type FileLock } from '../locks.js';
 import type { ImportProgress } from '../import/progress.js';
 import { BASE, TOP, two, digestOf, imageOf, layoutOf, tarOf, type SmallImage } from '../small-images.test-support.js';
 import { storeForEachTest } from '../test-store.test-support.js';
@@ -132,6 +134,30 @@ test('layers that are there are not read again', async () => {
   });
   expect(other.images[0].layers.every(({ reused }) => reused)).toBe(true);
   expect(here.store.image('third').chainID).toBe(here.store.image('first').chainID);
+});
+
+test('a merged tree that goes while another image is imported that has it is made anew', async () => {
+  const { images } = await here.store.import(here.file(BASE), { name: 'first' });
+  const { paths } = here.store;
+  const folder = paths.chainFolder(images[0].chainID);
+  let lock: FileLock | undefined;
+  const importing = here.store.import(Readable.from([gzipSync(BASE)]), {
+    name: 'second',
+    onProgress: (event) => {
+      if (event.kind === 'layer' && event.state === 'done') lock = tryLockFile(paths.lock, 'exclusive');
+    },
+  });
+  // All is read and merged, and it waits for the store's lock to publish: the gate is held by who waits for that.
+  await vi.waitFor(() => {
+    expect(lock).toBeDefined();
+    const gate = tryLockFile(paths.gate, 'exclusive');
+    gate?.release();
+    expect(gate).toBeUndefined();
+  });
+  rmSync(folder, { recursive: true });
+  lock?.release();
+  expect((await importing).images[0].chainID).toBe(images[0].chainID);
+  expect(readdirSync(folder)).toEqual(['tree']);
 });
 
 test('a folder: links, holes, long names, xattrs; what no layer can hold is left out with a note', async () => {

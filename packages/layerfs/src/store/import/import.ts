@@ -324,7 +324,7 @@ function mergeChains(
   const chains = new Map<ChainID, string>();
   const ours = new Map(layers.map((layer) => [layer.diffID, layer.folder]));
   for (const { record } of images) {
-    // One that is removed before we are done is made again by whoever needs it.
+    // One that is removed before we are done is made when all is published.
     if (chains.has(record.chainID) || existsSync(paths.chainTree(record.chainID))) continue;
     const target = join(folder, `chain-${digestHex(record.chainID)}`);
     mkdirSync(target, { mode: 0o700 });
