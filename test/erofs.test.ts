@@ -74,15 +74,19 @@ function objectsOf(root: string): string[] {
 
 const latin1 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('latin1');
 
-/** Nothing is left of kernel mounts of a store but the cached images. */
-async function expectNothingLeft(place: Workplace): Promise<void> {
-  expect(mountsOf(place.folder)).toEqual([]);
-  // A mount namespace that another test made meanwhile has a copy of the mount, and entries are kept for as long.
+/** A mount namespace that another test made meanwhile has a copy of a mount, and its entry is kept for as long. */
+async function expectNoEntries(place: Workplace): Promise<void> {
   const entries = async (): Promise<string[]> => {
     await place.ok(['mounts']);
     return readdirSync(join(place.root, 'mounts'));
   };
   await expect.poll(entries, { timeout: 60_000 }).toEqual([]);
+}
+
+/** Nothing is left of kernel mounts of a store but the cached images. */
+async function expectNothingLeft(place: Workplace): Promise<void> {
+  expect(mountsOf(place.folder)).toEqual([]);
+  await expectNoEntries(place);
   expect(readdirSync(join(place.root, 'ingest'))).toEqual([]);
   expect(loopFiles().filter((file) => file.startsWith(place.folder))).toEqual([]);
 }
@@ -305,6 +309,7 @@ describe('a writable snapshot', () => {
       if (change !== undefined) await run('sh', ['-ec', change], { cwd: mountpoint });
       const seen = await snapshot(mountpoint);
       await place.unmount(mountpoint);
+      await expectNoEntries(place);
       return seen;
     };
     for (const [round, change] of CHANGES.entries()) {
@@ -425,19 +430,25 @@ describe('layers stay as long as the kernel uses them, and no longer', () => {
   test('in another mount namespace', async (context) => {
     needKernelMounts(context, 'unshare');
     const place = await smallPlace();
-    const mountpoint = await place.mount('small', ...KERNEL);
+    const mountpoint = await place.mount('small', ...KERNEL, '--name', 'work');
     const elsewhere = spawn('unshare', ['-m', '--propagation', 'private', 'sh', '-c', 'echo ready; read line'], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     await once(elsewhere.stdout, 'data');
     await place.unmount(mountpoint);
     expect(mountsOf(mountpoint)).toEqual([]);
+    const { stderr } = await place.try(['mount', '--name', 'work', 'small', mountpoint]);
+    expect(stderr).toContain(
+      `snapshot work is still in use where it was mounted, ${mountpoint}: in another mount namespace`,
+    );
     await place.ok(['rmi', '--force', 'small']);
     await place.ok(['gc']);
     const inside = join(`/proc/${elsewhere.pid}/root`, mountpoint, 'x/b');
     expect(readFileSync(inside, 'utf8')).toBe('b\n');
     elsewhere.stdin.end('\n');
     await once(elsewhere, 'exit');
+    await expectNoEntries(place);
+    await place.ok(['rm', 'work']);
     await place.ok(['gc']);
     expect(objectsOf(place.root)).toEqual([]);
     await expectNothingLeft(place);

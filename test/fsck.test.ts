@@ -820,6 +820,16 @@ describe('a check that is not alone, or does not come to its end', () => {
     expect(await checkStore(root, { repair: true })).toMatchObject({ state: 'sound' });
   });
 
+  test('interrupted at any moment, it ends, and its threads with it', async () => {
+    copyStore();
+    // While threads start, while they load what they need, while they read.
+    for (let wait = 0; wait < 120; wait += 6) {
+      const check = checkStore(root, { signal: AbortSignal.timeout(wait), afresh: true });
+      await check.catch((error: unknown) => expect(error).toMatchObject({ name: 'LayerfsError', code: 'aborted' }));
+    }
+    expect(await checkStore(root)).toMatchObject({ state: 'sound' });
+  });
+
   test('a repair that is given a wrong path changes nothing', async () => {
     copyStore();
     flip(ids.motd);

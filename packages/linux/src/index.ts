@@ -1,4 +1,4 @@
-// What each command needs is not here, or not only, so that it starts without all the rest: at, lease, lock, memory, open.
+// What each command needs is not here, or not only, so that it starts without all the rest: at, lease, lock, memory, open, thread.
 export { errno, errnoCode } from './errno.js';
 export { ErrnoError } from './error.js';
 export { loadLibrary, type Path } from './library.js';

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { closeSync, writeSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { eventfd } from '@layerfs/linux';
+import { NativeThread } from '@layerfs/linux/thread';
 import { unmountKernel } from '@layerfs/fuse';
 import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { planMount, type MountOptions, type MountSource } from './prepare.js';
@@ -10,9 +11,6 @@ import type { ServePlan, ServeReport } from './server/plan.js';
 import { startServer, type StartedServer } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
 import { unmount, type UnmountOptions } from './unmount.js';
-
-/** How long a process that ends waits for its serving thread, which may be reading from a slow disk. */
-const EXIT_MILLIS = 5000;
 
 /** A mount that this process serves. */
 export interface Mount {
@@ -71,29 +69,25 @@ export async function spawnServer(
 async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
   signal?.throwIfAborted();
   const stop = eventfd();
-  const ended = new SharedArrayBuffer(4);
-  const worker = new Worker(new URL('server/worker.js', import.meta.url), {
-    workerData: { plan, stop, ended } satisfies WorkerPlan,
-    // Its descriptors are closed where they were opened, not by Node's count of them.
-    trackUnmanagedFds: false,
-    execArgv: [],
-  });
-  const exited = once(worker, 'exit');
+  let ready = false;
   const atExit = (): void => {
-    stopAtExit(plan.info.mountpoint);
+    if (ready) stopAtExit(plan.info.mountpoint);
     writeSync(stop, new Uint8Array(new BigUint64Array([1n]).buffer));
-    // Node stops its threads next, and one that is stopped within a call of ours would end the process with a fatal error.
-    Atomics.wait(new Int32Array(ended), 0, 0, EXIT_MILLIS);
   };
+  // Its descriptors are closed where they were opened, not by Node's count of them.
+  const options = { trackUnmanagedFds: false };
+  const data: WorkerPlan = { plan, stop };
+  const { worker, ended } = new NativeThread(new URL('server/worker.js', import.meta.url), data, options, atExit);
+  const exited = once(worker, 'exit');
   const finished = (async () => {
-    await exited;
-    process.off('exit', atExit);
+    await ended;
     closeSync(stop);
+    await exited;
   })();
   // Whoever waits for it hears of an error; nobody has to.
   finished.catch(() => undefined);
   const info = await readyInfo(worker, exited);
-  process.on('exit', atExit);
+  ready = true;
   return served(plan, info, finished, signal);
 }
 

@@ -1,4 +1,5 @@
 import { LayerfsError } from '../core/error.js';
+import { mountAt } from './registry/mountinfo.js';
 import type { MountableImage, MountOptions, MountSource } from './prepare.js';
 import type { WritablePlan } from './server/plan.js';
 
@@ -33,7 +34,11 @@ export async function mountTarget(
   const snapshot = await snapshotFor(source, ref, options.name, suits);
   const [mountpoint] = snapshot.mountpoints;
   if (mountpoint !== undefined) {
-    throw new LayerfsError('failed-precondition', `Snapshot ${snapshot.name} is already mounted on ${mountpoint}`);
+    const where =
+      mountAt(mountpoint) === undefined
+        ? `still in use where it was mounted, ${mountpoint}: in another mount namespace (a container?), or it was unmounted lazily`
+        : `already mounted on ${mountpoint}`;
+    throw new LayerfsError('failed-precondition', `Snapshot ${snapshot.name} is ${where}`);
   }
   return {
     image: await source.snapshotTree(snapshot.name),

@@ -1,5 +1,6 @@
 /** A thread that writes one EROFS image. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
+import { ownThread } from '@layerfs/linux/thread';
 import { LayerfsError } from '../core/error.js';
 import { writeErofs, type ErofsJob, type ErofsReply } from './erofs.js';
 import { loadXxhash } from './hash.js';
@@ -10,11 +11,13 @@ function send(reply: ErofsReply): void {
   parentPort?.postMessage(reply);
 }
 
-const job = workerData as ErofsJob;
+const thread = ownThread<ErofsJob>();
 try {
+  const { data: job } = thread;
   writeErofs({ paths: new StorePaths(job.root), xxhash: await loadXxhash() }, job);
   send(undefined);
 } catch (error) {
   const { message, code } = error instanceof LayerfsError ? error : (error as NodeJS.ErrnoException);
   send({ message, code });
 }
+thread.rest();

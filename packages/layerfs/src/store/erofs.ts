@@ -1,6 +1,6 @@
 import { closeSync, existsSync, fdatasyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { NativeThread } from '@layerfs/linux/thread';
 import { digestHex, type ChainID, type DiffID } from '../core/digest.js';
 import { hexBytes } from '../core/bytes.js';
 import { ErofsImage } from '../core/erofs/image.js';
@@ -72,7 +72,7 @@ export type ErofsReply = { readonly code: string | undefined; readonly message: 
 
 function writeBehind(job: ErofsJob): Promise<void> {
   return new Promise((done, fail) => {
-    const worker = new Worker(new URL('erofs-worker.js', import.meta.url), { workerData: job, execArgv: [] });
+    const { worker } = new NativeThread(new URL('erofs-worker.js', import.meta.url), job);
     worker.once('message', (reply: ErofsReply) => {
       if (reply === undefined) done();
       else fail(isCode(reply.code) ? new LayerfsError(reply.code, reply.message) : failure(reply));

@@ -1,6 +1,6 @@
 /** The thread in which a {@link Verifier} hashes large objects. workerData is a {@link VerifierThread}. */
 import { closeSync, constants, openSync } from 'node:fs';
-import { workerData } from 'node:worker_threads';
+import { ownThread } from '@layerfs/linux/thread';
 import {
   hashDescriptor,
   signatureOf,
@@ -10,7 +10,8 @@ import {
   type VerifierThread,
 } from './verifier.js';
 
-const { port, wake } = workerData as VerifierThread;
+const thread = ownThread<VerifierThread>();
+const { port, wake } = thread.data;
 
 function hash({ path, id }: HashRequest): HashReply {
   let fd: number;
@@ -22,7 +23,7 @@ function hash({ path, id }: HashRequest): HashReply {
   }
   try {
     const before = signatureOf(fd);
-    const hex = hashDescriptor(fd);
+    const hex = hashDescriptor(fd, () => !thread.ending);
     return { id, hex, before, after: signatureOf(fd) };
   } finally {
     closeSync(fd);
@@ -30,7 +31,10 @@ function hash({ path, id }: HashRequest): HashReply {
 }
 
 port.on('message', (request: HashRequest) => {
+  if (!thread.begin()) return;
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port, not a window
   port.postMessage(hash(request));
   wakeUp(wake);
+  thread.rest();
 });
+thread.rest();

@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { readSync, writeSync } from 'node:fs';
-import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { AT, close, eventfd, readRaw, statx } from '@layerfs/linux';
+import { NativeThread } from '@layerfs/linux/thread';
 
 /** Up to so many bytes an object is hashed at once: it takes a millisecond or two. */
 const SMALL = 512 * 1024;
@@ -51,6 +52,7 @@ export class Verifier {
   readonly #waiting = new Map<number, Waiting>();
   readonly #ids = new Map<string, number>();
   #port: MessagePort | undefined;
+  #hashing: NativeThread | undefined;
   #next = 1;
 
   /** @param objects path of the objects folder */
@@ -117,14 +119,13 @@ export class Verifier {
   #thread(): MessagePort {
     if (this.#port !== undefined) return this.#port;
     const { port1, port2 } = new MessageChannel();
-    const worker = new Worker(new URL('verifier-thread.js', import.meta.url), {
-      workerData: { port: port2, wake: this.wake } satisfies VerifierThread,
+    const data: VerifierThread = { port: port2, wake: this.wake };
+    this.#hashing = new NativeThread(new URL('verifier-thread.js', import.meta.url), data, {
       transferList: [port2],
       trackUnmanagedFds: false,
-      execArgv: [],
     });
-    // It must not keep a server whose mount has ended.
-    worker.unref();
+    // A server may end without having closed this.
+    this.#hashing.worker.unref();
     port1.unref();
     return (this.#port = port1);
   }
@@ -132,7 +133,11 @@ export class Verifier {
   /** The mount has ended. Whoever waits is not answered any more: the kernel has let go of them. */
   close(): void {
     this.#port?.close();
-    close(this.wake);
+    const { wake } = this;
+    if (this.#hashing === undefined) return close(wake);
+    // What the thread writes to must not be another file by then.
+    this.#hashing.worker.ref();
+    void this.#hashing.end().then(() => close(wake));
   }
 }
 
@@ -145,17 +150,21 @@ export function signatureOf(fd: number): string {
 const CHUNK = 1 << 20;
 let scratch: Buffer | undefined;
 
-/** The sha256 of an open file, 64 hex digits; undefined when the disk does not give it. */
-export function hashDescriptor(fd: number): string | undefined {
+/**
+ * The sha256 of an open file, 64 hex digits; undefined when the disk does not give it.
+ * @param goOn whether it is still wanted; otherwise undefined
+ */
+export function hashDescriptor(fd: number, goOn = (): boolean => true): string | undefined {
   const buffer = (scratch ??= Buffer.allocUnsafe(CHUNK));
   const hash = createHash('sha256');
   try {
-    for (let at = 0; ;) {
+    for (let at = 0; goOn();) {
       const n = readSync(fd, buffer, 0, CHUNK, at);
       if (n === 0) return hash.digest('hex');
       hash.update(buffer.subarray(0, n));
       at += n;
     }
+    return undefined;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
     return undefined;

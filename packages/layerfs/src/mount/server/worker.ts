@@ -2,8 +2,10 @@
  * Serves one mount in a worker thread of the process that called `mount()`. workerData is a {@link WorkerPlan};
  * the one message sent is a ServeReport.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
+import { ownThread } from '@layerfs/linux/thread';
 import { LayerfsError } from '../../core/error.js';
+import { detach } from '../registry/detach.js';
 import type { ServePlan, ServeReport } from './plan.js';
 import { IDLE_MILLIS, startServing, type Serving } from './serve.js';
 
@@ -12,11 +14,10 @@ export interface WorkerPlan {
   readonly plan: ServePlan;
   /** An eventfd: readable means stop serving, the process is ending. */
   readonly stop: number;
-  /** An Int32: becomes 1, with a notification, when nothing is served any more. */
-  readonly ended: SharedArrayBuffer;
 }
 
-const { plan, stop, ended } = workerData as WorkerPlan;
+const thread = ownThread<WorkerPlan>();
+const { plan, stop } = thread.data;
 
 function report(message: ServeReport): void {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port, not a window
@@ -31,6 +32,8 @@ try {
   report({ failed: { code, message: error instanceof Error ? error.message : String(error) } });
 }
 if (serving !== undefined) {
+  // The process has begun to end meanwhile, and does not know of the mount.
+  if (thread.ending) await detach(plan.info.mountpoint, { lazy: true });
   report({ ready: serving.info });
   for (;;) {
     const result = serving.loop.run(IDLE_MILLIS);
@@ -40,8 +43,6 @@ if (serving !== undefined) {
     } else if (result !== 'deferred' && (result !== 'woken' || !serving.resume())) break;
   }
 }
-const state = new Int32Array(ended);
-Atomics.store(state, 0, 1);
-Atomics.notify(state, 0);
+thread.rest();
 // Nothing may keep this thread: the port would.
 parentPort?.close();

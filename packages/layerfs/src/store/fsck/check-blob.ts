@@ -11,7 +11,10 @@ import { checkFile, SEALED_MODE } from './file-claims.js';
 import type { JobContext, JobResult } from './jobs.js';
 import type { Finding } from './problem.js';
 
-/** Hashes a blob; of a compressed layer also what it holds. A damaged document is for whoever knows what it is. */
+/**
+ * Hashes a blob; of a compressed layer also what it holds. A damaged document is for whoever knows what it is.
+ * @param onBytes also called where nothing was read, since it may throw to end the check
+ */
 export async function checkBlob(
   { paths }: Pick<StoreContext, 'paths'>,
   { root, uid }: JobContext,
@@ -36,7 +39,8 @@ export async function checkBlob(
     let problem: string | undefined;
     try {
       const tar = new Inflated(intake, sniffCompression(await intake.head(8)), path, threads);
-      for await (const _ of tar);
+      // Little may hold very much.
+      for await (const _ of tar) onBytes(0);
       diffID = digestFromBytes(tar.digest()) as DiffID;
     } catch (error) {
       if (!(error instanceof LayerfsError)) throw error;

@@ -26,7 +26,10 @@ import type { Finding } from './problem.js';
 /** Files that every layer has. */
 export const LAYER_FILES = ['tree', 'tar', 'objects'] as const;
 
-/** Checks a layer's folder. Missing files are not told here, but by whoever knows what must be there. */
+/**
+ * Checks a layer's folder. Missing files are not told here, but by whoever knows what must be there.
+ * @param onBytes also called where nothing was read, since it may throw to end the check
+ */
 export async function checkLayer(
   context: Pick<StoreContext, 'paths' | 'xxhash'>,
   { root, uid }: JobContext,
@@ -70,7 +73,7 @@ export async function checkLayer(
   if (!names.has('tar')) return { findings, items: 1 };
   let record: string | undefined;
   try {
-    record = await recordProblem(context, diffID);
+    record = await recordProblem(context, diffID, onBytes);
   } catch (error) {
     // Removed meanwhile, by somebody who may.
     if (isErrno(error, 'ENOENT')) return { findings, items: 1 };
@@ -81,7 +84,7 @@ export async function checkLayer(
   const derived = await derive(context, diffID, onBytes);
   if (typeof derived === 'string') {
     // Damaged objects explain it, and are told for themselves.
-    if (objectsSound(root, list)) {
+    if (objectsSound(root, list, onBytes)) {
       findings.push({ kind: 'layer-mismatch', path: folder, expected: `a tar with digest ${diffID}`, found: derived });
     }
     return { findings, items: 1 };
@@ -104,7 +107,7 @@ async function derive(
 ): Promise<DerivedLayer | string> {
   try {
     const nowhere = { writer: { literal: () => undefined, object: () => undefined }, drain: () => Promise.resolve() };
-    return await deriveLayer(storedTar(context, diffID, onBytes), nowhere, new Discard(), context.xxhash, {
+    return await deriveLayer(storedTar(context, diffID, onBytes), nowhere, new Discard(onBytes), context.xxhash, {
       maxSize: Number.MAX_SAFE_INTEGER,
     });
   } catch (error) {
@@ -134,9 +137,10 @@ export function storedTar(
 async function recordProblem(
   { paths, xxhash }: Pick<StoreContext, 'paths' | 'xxhash'>,
   diffID: DiffID,
+  onBytes: (bytes: number) => void,
 ): Promise<string | undefined> {
   try {
-    for await (const _ of readRecordFile(join(paths.layer(diffID), 'tar'), xxhash));
+    for await (const _ of readRecordFile(join(paths.layer(diffID), 'tar'), xxhash)) onBytes(0);
     return undefined;
   } catch (error) {
     if (error instanceof LayerfsError || isErrno(error, 'EIO', 'EUCLEAN', 'EACCES')) return (error as Error).message;
@@ -144,11 +148,11 @@ async function recordProblem(
   }
 }
 
-function objectsSound(root: string, list: ObjectList): boolean {
+function objectsSound(root: string, list: ObjectList, onBytes: (bytes: number) => void): boolean {
   for (let i = 0; i < list.count; i++) {
     const hex = list.hex(i);
     try {
-      if (hashFile(join(root, 'objects', hex.slice(0, 2), hex.slice(2))).hex !== hex) return false;
+      if (hashFile(join(root, 'objects', hex.slice(0, 2), hex.slice(2)), () => onBytes(0)).hex !== hex) return false;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined) throw error;
       return false;
@@ -172,11 +176,18 @@ function sameBytes(path: string, bytes: Uint8Array): boolean {
 
 /** Content that nobody needs: only its digest is of interest. */
 class Discard implements ObjectSink {
+  readonly #onBytes: (bytes: number) => void;
+
+  constructor(onBytes: (bytes: number) => void) {
+    this.#onBytes = onBytes;
+  }
+
   add(): void {
     // Its name is its digest, which was made of the bytes just now.
   }
 
   create(): LargeObjectSink {
+    const onBytes = this.#onBytes;
     const hash = createHash('sha256');
     let size = 0;
     return {
@@ -188,7 +199,10 @@ class Discard implements ObjectSink {
         size += bytes.length;
       },
       hole(length) {
-        for (let left = length; left > 0; left -= HOLE) hash.update(left >= HOLE ? ZEROS : ZEROS.subarray(0, left));
+        for (let left = length; left > 0; left -= HOLE) {
+          hash.update(left >= HOLE ? ZEROS : ZEROS.subarray(0, left));
+          onBytes(0);
+        }
         size += length;
       },
       finish: () => hash.digest(),

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { NativeThread } from '@layerfs/linux/thread';
 import { LayerfsError } from '../../core/error.js';
 import { checkAborted } from '../errors.js';
 import type { Job, JobContext, JobResult } from './jobs.js';
@@ -18,7 +19,7 @@ interface JobHooks {
 /** As many threads as there are processors, started when they are needed, until they are closed. */
 export class JobThreads {
   readonly #context: JobContext;
-  readonly #free: Worker[] = [];
+  readonly #free: NativeThread[] = [];
 
   constructor(context: JobContext) {
     this.#context = context;
@@ -30,19 +31,17 @@ export class JobThreads {
     const stop = new AbortController();
     const abort = (): void => stop.abort();
     const lane = async (): Promise<void> => {
-      const worker =
-        this.#free.pop() ??
-        new Worker(new URL('worker.js', import.meta.url), { workerData: this.#context, execArgv: [] });
+      const thread = this.#free.pop() ?? new NativeThread(new URL('worker.js', import.meta.url), this.#context);
       let idle = false;
       try {
         for (let job = queue.pop(); job !== undefined && !stop.signal.aborted; job = queue.pop()) {
-          hooks.onDone(job, await ask(worker, job, hooks.onBytes, stop.signal));
+          hooks.onDone(job, await ask(thread.worker, job, hooks.onBytes, stop.signal));
         }
         idle = true;
       } finally {
         // One that was in the middle of something is of no use any more.
-        if (idle) this.#free.push(worker);
-        else await worker.terminate();
+        if (idle) this.#free.push(thread);
+        else await thread.end();
       }
     };
     signal?.addEventListener('abort', abort, { once: true });
@@ -63,7 +62,7 @@ export class JobThreads {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#free.splice(0).map((worker) => worker.terminate()));
+    await Promise.all(this.#free.splice(0).map((thread) => thread.end()));
   }
 }
 
@@ -71,7 +70,7 @@ function ask(worker: Worker, job: Job, onBytes: (bytes: number) => void, signal:
   return new Promise((resolve, reject) => {
     const end = (): void => {
       worker.removeAllListeners('message');
-      worker.removeAllListeners('error');
+      worker.off('error', fail);
       signal.removeEventListener('abort', abort);
     };
     const abort = (): void => {

@@ -1,5 +1,6 @@
 /** A thread of a check: does one job after the other. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
+import { ownThread } from '@layerfs/linux/thread';
 import { LayerfsError } from '../../core/error.js';
 import { isErrno } from '../errors.js';
 import { loadXxhash } from '../hash.js';
@@ -20,7 +21,8 @@ export type WorkerReply =
 /** Bytes between two messages about them. */
 const REPORT = 8 << 20;
 
-const context = workerData as JobContext;
+const thread = ownThread<JobContext, Job>();
+const context = thread.data;
 const paths = new StorePaths(context.root);
 const threads = new InflateThreads();
 let pending = 0;
@@ -30,7 +32,11 @@ function send(reply: WorkerReply): void {
   parentPort?.postMessage(reply);
 }
 
+/** For work that is not to be finished. No part of the check takes it for something that it has found. */
+class Stopped extends Error {}
+
 function onBytes(bytes: number): void {
+  if (thread.ending) throw new Stopped('the check has been interrupted');
   pending += bytes;
   if (pending >= REPORT) tell();
 }
@@ -79,4 +85,4 @@ async function answer(job: Job): Promise<void> {
   }
 }
 
-parentPort?.on('message', (job: Job) => void answer(job));
+thread.takeJobs(answer, () => threads.close());
