@@ -104,6 +104,7 @@ export class ObjectThread {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** It calls no C (see `thread.ts` of @layerfs/linux), so it can just be stopped. */
   async close(): Promise<void> {
     await this.#worker.terminate();
   }

@@ -138,6 +138,7 @@ export class InflateThread {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
+  /** It calls no C (see `thread.ts` of @layerfs/linux), so it can just be stopped, also while it waits for room. */
   async close(): Promise<void> {
     await this.#worker.terminate();
   }
