@@ -72,7 +72,7 @@ export class NativeThread {
     await this.ended;
   }
 
-  /** When the process ends: asks all of them to end, and waits until they do nothing that must not be stopped. */
+  /** For the end of the process or thread that started them: asks all to end, and waits until they do nothing that must not be stopped. */
   static endAll(): void {
     const deadline = Date.now() + EXIT_MILLIS;
     for (const thread of running) thread.#ask();

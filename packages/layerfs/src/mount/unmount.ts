@@ -15,6 +15,8 @@ export interface UnmountOptions {
 
 // The server needs a moment to notice, flush its trace and end; a busy machine more.
 const SERVER_END_MS = 10_000;
+// A container that starts has copies of all mounts in its mount namespace for a moment.
+const COPIES_MS = 1000;
 
 /**
  * Unmounts a mount of this store and waits for its server to end (not when lazy). Works on what a killed server left, too.
@@ -49,7 +51,15 @@ async function unmountByKernel(root: string, info: MountInfo, lazy: boolean): Pr
     const entry = new RegistryEntry(root, info.id);
     entry.publish({ ...info, kernel: { ...kernel, detached: true } });
     entry.release();
-  } else if (!isMountedAnywhere(info.id)) forgetEntry(root, info.id);
+  } else if (await isGoneEverywhere(info.id)) forgetEntry(root, info.id);
+}
+
+async function isGoneEverywhere(id: string): Promise<boolean> {
+  for (const deadline = Date.now() + COPIES_MS; isMountedAnywhere(id);) {
+    if (Date.now() > deadline) return false;
+    await setTimeout(20);
+  }
+  return true;
 }
 
 async function serverEnd(root: string, info: MountInfo): Promise<void> {

@@ -3,7 +3,7 @@
  * the one message sent is a ServeReport.
  */
 import { parentPort } from 'node:worker_threads';
-import { ownThread } from '@layerfs/linux/thread';
+import { NativeThread, ownThread } from '@layerfs/linux/thread';
 import { LayerfsError } from '../../core/error.js';
 import { detach } from '../registry/detach.js';
 import type { ServePlan, ServeReport } from './plan.js';
@@ -43,6 +43,8 @@ if (serving !== undefined) {
     } else if (result !== 'deferred' && (result !== 'woken' || !serving.resume())) break;
   }
 }
+// Node stops the threads of this one with it.
+NativeThread.endAll();
 thread.rest();
 // Nothing may keep this thread: the port would.
 parentPort?.close();
