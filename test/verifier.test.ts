@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { POLL, PollSet } from '@layerfs/linux';
@@ -81,4 +91,25 @@ it('does not wait for what is small, and tells of what is gone', () => {
     serve();
   });
   expect(called).toBe(true);
+});
+
+it('closed while its thread hashes, it keeps what that thread will write to', async () => {
+  const { digest, path, size } = objectOf(Buffer.alloc(64 << 20, 'x'));
+  const closed = new Verifier(folder);
+  const { wake } = closed;
+  const target = (): string => {
+    try {
+      return readlinkSync(`/proc/self/fd/${wake}`);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'closed';
+      throw error;
+    }
+  };
+  withFd(path, constants.O_RDONLY, (fd) => expect(closed.begin(digest, size, fd, () => undefined)).toBe(true));
+  closed.close();
+  // They take the numbers that are free.
+  const others = Array.from({ length: 20 }, (_, i) => openSync(join(folder, `other-${i}`), 'w'));
+  expect(target()).toBe('anon_inode:[eventfd]');
+  for (const fd of others) closeSync(fd);
+  await expect.poll(target, { timeout: 20_000 }).toBe('closed');
 });
