@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { POLL, PollSet } from '@layerfs/linux';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 
@@ -95,8 +96,7 @@ it('does not wait for what is small, and tells of what is gone', () => {
 
 it('closed while its thread hashes, it keeps what that thread will write to', async () => {
   const { digest, path, size } = objectOf(Buffer.alloc(64 << 20, 'x'));
-  const closed = new Verifier(folder);
-  const { wake } = closed;
+  const { wake } = verifier;
   const target = (): string => {
     try {
       return readlinkSync(`/proc/self/fd/${wake}`);
@@ -105,11 +105,37 @@ it('closed while its thread hashes, it keeps what that thread will write to', as
       throw error;
     }
   };
-  withFd(path, constants.O_RDONLY, (fd) => expect(closed.begin(digest, size, fd, () => undefined)).toBe(true));
-  closed.close();
+  const begin = (object: { digest: string; path: string; size: number }): void =>
+    withFd(object.path, constants.O_RDONLY, (fd) => {
+      expect(verifier.begin(object.digest, object.size, fd, () => undefined)).toBe(true);
+    });
+  // So that the thread is there.
+  begin(objectOf(Buffer.alloc(1 << 20, 'y')));
+  serve();
+  begin({ digest, path, size });
+  await setTimeout(5);
+  verifier.close();
   // They take the numbers that are free.
   const others = Array.from({ length: 20 }, (_, i) => openSync(join(folder, `other-${i}`), 'w'));
   expect(target()).toBe('anon_inode:[eventfd]');
+  await expect.poll(target, { timeout: 20_000 }).not.toBe('anon_inode:[eventfd]');
   for (const fd of others) closeSync(fd);
-  await expect.poll(target, { timeout: 20_000 }).toBe('closed');
+  verifier = new Verifier(folder);
+});
+
+it('answers who waits when its thread fails, and starts another', async () => {
+  const { digest, path, size } = objectOf(Buffer.alloc(1 << 20, 'x'));
+  const done: string[] = [];
+  const begin = (name: string): void =>
+    withFd(path, constants.O_RDONLY, (fd) => {
+      expect(verifier.begin(name, size, fd, () => done.push(name))).toBe(true);
+    });
+  // No path of a file: Node refuses it in a way that no disk does.
+  const bad = '\0'.repeat(64);
+  begin(bad);
+  await expect.poll(() => done, { timeout: 20_000 }).toEqual([bad]);
+  begin(digest);
+  serve();
+  expect(done).toEqual([bad, digest]);
+  withFd(path, constants.O_WRONLY, (fd) => expect(verifier.digestOf(digest, fd)).toBe(digest));
 });

@@ -10,6 +10,7 @@ const dist = (file: string): string => JSON.stringify(new URL(`../dist/${file}`,
 
 // Loads koffi, then does what it does worst when its thread is stopped: binds functions, and tells of errors.
 const THREAD = `
+import { parentPort } from 'node:worker_threads';
 import { ownThread } from ${dist('thread.js')};
 import { native } from ${dist('library.js')};
 const thread = ownThread();
@@ -17,7 +18,8 @@ const work = async (job) => {
   for (let i = 0; i < job.calls && !thread.ending; i++) {
     try { native('int access(const char *path, int mode)')({}, 0); } catch {}
   }
-  job.port?.postMessage('done');
+  await null;
+  parentPort.postMessage(job.name);
 };
 if (thread.data === 'alone') {
   await work({ calls: Infinity });
@@ -71,27 +73,31 @@ process.exit(7);`;
   for (let wait = 0; wait < 100; wait += 8) expect(await run('exit', code, String(wait))).toEqual({ end: 7, said: '' });
 });
 
-test('jobs are done in their order, and what was begun is not cut short by the end', async () => {
+test('jobs are done one after the other, in their order; none is begun any more once the thread is to end', async () => {
   const code = `
-import { MessageChannel } from 'node:worker_threads';
 const thread = start('jobs');
-const { port1, port2 } = new MessageChannel();
-let done = 0;
-port1.on('message', () => done++);
-thread.worker.postMessage({ calls: 1000, port: port2 }, [port2]);
-while (done === 0) await sleep(1);
+const done = [];
+thread.worker.on('message', (name) => done.push(name));
+for (const name of ['a', 'b', 'c']) thread.worker.postMessage({ calls: name === 'a' ? 1000 : 0, name });
+while (done.length < 3) await sleep(1);
+thread.worker.postMessage({ calls: Infinity, name: 'long' });
+await sleep(20);
+thread.worker.postMessage({ calls: 0, name: 'never' });
 await thread.end();
-await thread.ended;
-port1.close();
-console.log('done', done);`;
-  expect(await run('jobs', code)).toEqual({ end: 0, said: 'done 1\n' });
+console.log(done.join(' '));`;
+  expect(await run('jobs', code)).toEqual({ end: 0, said: 'a b c long\n' });
 });
 
-test('a thread that fails does not take the process with it', async () => {
+test('a thread that fails does not take the process with it, nor hold it up', async () => {
   writeFileSync(join(folder, 'failing.mjs'), `throw new Error('bad');`);
   const code = `
 const thread = new NativeThread(new URL(${JSON.stringify(pathToFileURL(join(folder, 'failing.mjs')).href)}), undefined);
 await thread.ended;
-console.log('ended');`;
-  expect(await run('bad', code)).toEqual({ end: 0, said: 'ended\n' });
+const another = new NativeThread(new URL(${JSON.stringify(pathToFileURL(join(folder, 'failing.mjs')).href)}), undefined);
+another.worker.on('error', () => {
+  const begin = Date.now();
+  process.on('exit', () => console.log('ended', Date.now() - begin < 3000));
+  process.exit();
+});`;
+  expect(await run('bad', code)).toEqual({ end: 0, said: 'ended true\n' });
 });

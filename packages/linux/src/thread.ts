@@ -45,8 +45,8 @@ export class NativeThread {
       execArgv: [],
       ...options,
     });
-    // Who waits for an answer hears of it, too; nobody else has to.
-    this.worker.on('error', () => undefined);
+    // Who waits for an answer hears of it, too; nobody else has to. It is at work no more.
+    this.worker.on('error', () => Atomics.store(this.#state, WORKING, 0));
     this.ended = new Promise((resolve) => {
       this.worker.once('exit', () => {
         running.delete(this);
@@ -92,6 +92,8 @@ export class OwnThread<Data, Job = never> {
   constructor({ data, state }: Shared) {
     this.data = data as Data;
     this.#state = state;
+    // Also when it fails.
+    process.once('exit', () => this.rest());
   }
 
   /** Whether it is to end: what takes long should ask. */

@@ -7,6 +7,7 @@ import { unmountKernel } from '@layerfs/fuse';
 import { LayerfsError, type LayerfsErrorCode } from '../core/error.js';
 import { planMount, type MountOptions, type MountSource } from './prepare.js';
 import type { MountInfo } from './registry/registry.js';
+import { claimMount, freePlace } from './server/place.js';
 import type { ServePlan, ServeReport } from './server/plan.js';
 import { startServer, type StartedServer } from './server/spawn.js';
 import type { WorkerPlan } from './server/worker.js';
@@ -69,14 +70,14 @@ export async function spawnServer(
 async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount> {
   signal?.throwIfAborted();
   const stop = eventfd();
-  let ready = false;
+  const place = freePlace();
   const atExit = (): void => {
-    if (ready) stopAtExit(plan.info.mountpoint);
+    if (claimMount(place)) stopAtExit(plan.info.mountpoint);
     writeSync(stop, new Uint8Array(new BigUint64Array([1n]).buffer));
   };
   // Its descriptors are closed where they were opened, not by Node's count of them.
   const options = { trackUnmanagedFds: false };
-  const data: WorkerPlan = { plan, stop };
+  const data: WorkerPlan = { plan, stop, place };
   const { worker, ended } = new NativeThread(new URL('server/worker.js', import.meta.url), data, options, atExit);
   const exited = once(worker, 'exit');
   const finished = (async () => {
@@ -87,7 +88,6 @@ async function startWorker(plan: ServePlan, signal?: AbortSignal): Promise<Mount
   // Whoever waits for it hears of an error; nobody has to.
   finished.catch(() => undefined);
   const info = await readyInfo(worker, exited);
-  ready = true;
   return served(plan, info, finished, signal);
 }
 

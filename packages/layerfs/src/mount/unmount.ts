@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { LayerfsError } from '../core/error.js';
 import { detach } from './registry/detach.js';
 import { resolveOutside } from './registry/locate.js';
-import { isMountedAnywhere, kernelMountLives } from '../store/kernel-mounts.js';
+import { isMountedAnywhere, kernelMountLives, type KernelMark } from '../store/kernel-mounts.js';
 import { FILESYSTEM_TYPE, kernelMountAt, listMounts, ourMount } from './registry/mounts.js';
 import { mountAt } from './registry/mountinfo.js';
 import { RegistryEntry, forgetEntry, readRegistry, registryFolder, type MountInfo } from './registry/registry.js';
@@ -51,15 +51,19 @@ async function unmountByKernel(root: string, info: MountInfo, lazy: boolean): Pr
     const entry = new RegistryEntry(root, info.id);
     entry.publish({ ...info, kernel: { ...kernel, detached: true } });
     entry.release();
-  } else if (await isGoneEverywhere(info.id)) forgetEntry(root, info.id);
+  } else if (!isMountedAnywhere(info.id)) forgetEntry(root, info.id);
+  else if (kernel !== undefined) await waitForCopies(root, info.id, kernel);
 }
 
-async function isGoneEverywhere(id: string): Promise<boolean> {
-  for (const deadline = Date.now() + COPIES_MS; isMountedAnywhere(id);) {
-    if (Date.now() > deadline) return false;
-    await setTimeout(20);
+async function waitForCopies(root: string, id: string, mark: KernelMark): Promise<void> {
+  const deadline = Date.now() + COPIES_MS;
+  for (let pause = 10; Date.now() < deadline; pause *= 2) {
+    await setTimeout(pause);
+    if (isMountedAnywhere(id)) continue;
+    // It may have been unmounted lazily there.
+    if (!kernelMountLives(registryFolder(root), id, mark)) forgetEntry(root, id);
+    return;
   }
-  return true;
 }
 
 async function serverEnd(root: string, info: MountInfo): Promise<void> {

@@ -1,5 +1,5 @@
 import { LayerfsError } from '../core/error.js';
-import { mountAt } from './registry/mountinfo.js';
+import { listMounts } from './registry/mounts.js';
 import type { MountableImage, MountOptions, MountSource } from './prepare.js';
 import type { WritablePlan } from './server/plan.js';
 
@@ -34,10 +34,10 @@ export async function mountTarget(
   const snapshot = await snapshotFor(source, ref, options.name, suits);
   const [mountpoint] = snapshot.mountpoints;
   if (mountpoint !== undefined) {
-    const where =
-      mountAt(mountpoint) === undefined
-        ? `still in use where it was mounted, ${mountpoint}: in another mount namespace (a container?), or it was unmounted lazily`
-        : `already mounted on ${mountpoint}`;
+    // A mount that is not listed here is used all the same.
+    const where = listMounts(source.root).some((mount) => mount.mountpoint === mountpoint)
+      ? `already mounted on ${mountpoint}`
+      : `still in use where it was mounted, ${mountpoint}: in another mount namespace (a container?), or it was unmounted lazily`;
     throw new LayerfsError('failed-precondition', `Snapshot ${snapshot.name} is ${where}`);
   }
   return {

@@ -14,19 +14,17 @@ const thread = ownThread<VerifierThread>();
 const { port, wake } = thread.data;
 
 function hash({ path, id }: HashRequest): HashReply {
-  let fd: number;
+  let fd: number | undefined;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
-    return { id, hex: undefined, before: '', after: '' };
-  }
-  try {
     const before = signatureOf(fd);
     const hex = hashDescriptor(fd, () => !thread.ending);
     return { id, hex, before, after: signatureOf(fd) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    return { id, hex: undefined, before: '', after: '' };
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 

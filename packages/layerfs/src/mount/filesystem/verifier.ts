@@ -3,9 +3,9 @@
  * its inode, size or times have changed since. What takes long is hashed in another thread, while others are served.
  */
 import { createHash } from 'node:crypto';
-import { readSync, writeSync } from 'node:fs';
+import { closeSync, readSync, writeSync } from 'node:fs';
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
-import { AT, close, eventfd, readRaw, statx } from '@layerfs/linux';
+import { AT, eventfd, readRaw, statx } from '@layerfs/linux';
 import { NativeThread } from '@layerfs/linux/thread';
 
 /** Up to so many bytes an object is hashed at once: it takes a millisecond or two. */
@@ -53,6 +53,7 @@ export class Verifier {
   readonly #ids = new Map<string, number>();
   #port: MessagePort | undefined;
   #hashing: NativeThread | undefined;
+  #closed = false;
   #next = 1;
 
   /** @param objects path of the objects folder */
@@ -124,20 +125,34 @@ export class Verifier {
       transferList: [port2],
       trackUnmanagedFds: false,
     });
+    void this.#died(this.#hashing);
     // A server may end without having closed this.
     this.#hashing.worker.unref();
     port1.unref();
     return (this.#port = port1);
   }
 
+  /** Who waits for a thread that failed is not left waiting: what is not known is hashed at once. Another thread may be started. */
+  async #died(thread: NativeThread): Promise<void> {
+    await thread.ended;
+    if (this.#hashing !== thread || this.#closed) return;
+    this.#port?.close();
+    this.#port = this.#hashing = undefined;
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    this.#ids.clear();
+    for (const { done } of waiting) for (const each of done) each();
+  }
+
   /** The mount has ended. Whoever waits is not answered any more: the kernel has let go of them. */
   close(): void {
+    this.#closed = true;
     this.#port?.close();
     const { wake } = this;
-    if (this.#hashing === undefined) return close(wake);
+    if (this.#hashing === undefined) return closeSync(wake);
     // What the thread writes to must not be another file by then.
     this.#hashing.worker.ref();
-    void this.#hashing.end().then(() => close(wake));
+    void this.#hashing.end().then(() => closeSync(wake));
   }
 }
 

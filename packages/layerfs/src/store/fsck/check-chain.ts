@@ -13,7 +13,10 @@ import type { Finding } from './problem.js';
 
 const MADE_FILES: ReadonlySet<string> = new Set(['tree', 'erofs']);
 
-/** A merged tree: that it is sound, and that it is what its layers give. */
+/**
+ * A merged tree: that it is sound, and that it is what its layers give.
+ * @param onBytes also called where nothing was read, since it may throw to end the check
+ */
 export function checkChain(
   { paths, xxhash }: Pick<StoreContext, 'paths' | 'xxhash'>,
   { root, uid }: JobContext,
@@ -50,6 +53,7 @@ export function checkChain(
     damaged('a sound tree', (error as Error).message);
     return { findings, items: 1 };
   }
+  onBytes(0);
   if (layers === undefined) return { findings, items: 1 };
   if (chainOf(layers) !== chainID) return { findings, items: 1 };
   let merged: Uint8Array;
@@ -64,18 +68,25 @@ export function checkChain(
       return { findings, items: 1 };
     throw error;
   }
+  onBytes(0);
   if (!readFileSync(join(root, path)).equals(merged)) damaged('what its layers give', 'another tree');
-  else checkImage(root, folder, uid, chainID, findings);
+  else checkImage({ root, uid }, folder, chainID, findings, onBytes);
   return { findings, items: 1 };
 }
 
 /** The EROFS image of a tree that is right. */
-function checkImage(root: string, folder: string, uid: number, chainID: ChainID, findings: Finding[]): void {
+function checkImage(
+  { root, uid }: JobContext,
+  folder: string,
+  chainID: ChainID,
+  findings: Finding[],
+  onBytes: (bytes: number) => void,
+): void {
   const path = `${folder}/erofs`;
   if (checkFile(root, path, { ...SEALED_MODE, uid }, findings) === undefined) return;
   const { tree, unmap } = openTree(join(root, folder, 'tree'));
   try {
-    if (isImageOf(join(root, path), tree, chainID)) return;
+    if (isImageOf(join(root, path), tree, chainID, onBytes)) return;
     findings.push({ kind: 'chain-damaged', path, expected: 'the EROFS image of its tree', found: 'another' });
   } finally {
     unmap();
@@ -83,12 +94,13 @@ function checkImage(root: string, folder: string, uid: number, chainID: ChainID,
 }
 
 /** Whether a file is the EROFS image that would be made of a tree. */
-function isImageOf(path: string, tree: Tree, chainID: ChainID): boolean {
+function isImageOf(path: string, tree: Tree, chainID: ChainID, onBytes: (bytes: number) => void): boolean {
   const file = readFileSync(path);
   let at = 0;
   for (const bytes of erofsOf(tree, chainID).write()) {
     if (file.compare(bytes, 0, bytes.length, at, Math.min(file.length, at + bytes.length)) !== 0) return false;
     at += bytes.length;
+    onBytes(0);
   }
   return at === file.length;
 }

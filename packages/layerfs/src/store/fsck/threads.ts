@@ -31,7 +31,7 @@ export class JobThreads {
     const stop = new AbortController();
     const abort = (): void => stop.abort();
     const lane = async (): Promise<void> => {
-      const thread = this.#free.pop() ?? new NativeThread(new URL('worker.js', import.meta.url), this.#context);
+      const thread = this.#free.pop() ?? this.#start();
       let idle = false;
       try {
         for (let job = queue.pop(); job !== undefined && !stop.signal.aborted; job = queue.pop()) {
@@ -61,6 +61,17 @@ export class JobThreads {
     }
   }
 
+  #start(): NativeThread {
+    const thread = new NativeThread(new URL('worker.js', import.meta.url), this.#context);
+    const forget = async (): Promise<void> => {
+      await thread.ended;
+      const at = this.#free.indexOf(thread);
+      if (at !== -1) this.#free.splice(at, 1);
+    };
+    void forget();
+    return thread;
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#free.splice(0).map((thread) => thread.end()));
   }
@@ -71,6 +82,7 @@ function ask(worker: Worker, job: Job, onBytes: (bytes: number) => void, signal:
     const end = (): void => {
       worker.removeAllListeners('message');
       worker.off('error', fail);
+      worker.off('exit', gone);
       signal.removeEventListener('abort', abort);
     };
     const abort = (): void => {
@@ -81,8 +93,10 @@ function ask(worker: Worker, job: Job, onBytes: (bytes: number) => void, signal:
       end();
       reject(error);
     };
+    const gone = (): void => fail(new LayerfsError('internal', 'a thread of the check ended early'));
     signal.addEventListener('abort', abort, { once: true });
     worker.on('error', fail);
+    worker.on('exit', gone);
     worker.on('message', (reply: WorkerReply) => {
       if (reply.kind === 'bytes') return onBytes(reply.bytes);
       if (reply.kind === 'failed') return fail(Object.assign(new Error(reply.message), { code: reply.code }));
