@@ -15,13 +15,18 @@ import { ownThread } from ${dist('thread.js')};
 import { native } from ${dist('library.js')};
 const thread = ownThread();
 const work = async (job) => {
+  parentPort.postMessage('begun ' + job.name);
   for (let i = 0; i < job.calls && !thread.ending; i++) {
     try { native('int access(const char *path, int mode)')({}, 0); } catch {}
   }
   await null;
-  parentPort.postMessage(job.name);
+  parentPort.postMessage('done ' + job.name);
 };
-if (thread.data === 'alone') {
+if (thread.data === 'fails') {
+  parentPort.postMessage('ready');
+  while (!thread.ending);
+  throw new Error('bad');
+} else if (thread.data === 'alone') {
   await work({ calls: Infinity });
   thread.rest();
 } else thread.takeJobs(work, async () => undefined);
@@ -76,16 +81,16 @@ process.exit(7);`;
 test('jobs are done one after the other, in their order; none is begun any more once the thread is to end', async () => {
   const code = `
 const thread = start('jobs');
-const done = [];
-thread.worker.on('message', (name) => done.push(name));
-for (const name of ['a', 'b', 'c']) thread.worker.postMessage({ calls: name === 'a' ? 1000 : 0, name });
-while (done.length < 3) await sleep(1);
+const told = [];
+thread.worker.on('message', (word) => told.push(word));
+for (const name of ['a', 'b']) thread.worker.postMessage({ calls: name === 'a' ? 1000 : 0, name });
 thread.worker.postMessage({ calls: Infinity, name: 'long' });
-await sleep(20);
+while (told.length < 5) await sleep(1);
 thread.worker.postMessage({ calls: 0, name: 'never' });
 await thread.end();
-console.log(done.join(' '));`;
-  expect(await run('jobs', code)).toEqual({ end: 0, said: 'a b c long\n' });
+console.log(told.join(', '));`;
+  const said = 'begun a, done a, begun b, done b, begun long, done long\n';
+  expect(await run('jobs', code)).toEqual({ end: 0, said });
 });
 
 test('a thread that fails does not take the process with it, nor hold it up', async () => {
@@ -93,11 +98,15 @@ test('a thread that fails does not take the process with it, nor hold it up', as
   const code = `
 const thread = new NativeThread(new URL(${JSON.stringify(pathToFileURL(join(folder, 'failing.mjs')).href)}), undefined);
 await thread.ended;
-const another = new NativeThread(new URL(${JSON.stringify(pathToFileURL(join(folder, 'failing.mjs')).href)}), undefined);
-another.worker.on('error', () => {
+process.exit(7);`;
+  expect(await run('ended', code)).toEqual({ end: 7, said: '' });
+  // While the process waits for it, 5 s at most.
+  const waiting = `
+const thread = start('fails');
+thread.worker.on('message', () => {
   const begin = Date.now();
-  process.on('exit', () => console.log('ended', Date.now() - begin < 3000));
+  process.on('exit', () => console.log('quick', Date.now() - begin < 4000));
   process.exit();
 });`;
-  expect(await run('bad', code)).toEqual({ end: 0, said: 'ended true\n' });
+  expect(await run('waiting', waiting)).toEqual({ end: 0, said: 'quick true\n' });
 });

@@ -50,11 +50,11 @@ export class NativeThread {
     this.ended = new Promise((resolve) => {
       this.worker.once('exit', () => {
         running.delete(this);
-        if (running.size === 0) process.off('exit', endAll);
+        if (running.size === 0) process.off('exit', NativeThread.endAll);
         resolve();
       });
     });
-    if (running.size === 0) process.on('exit', endAll);
+    if (running.size === 0) process.on('exit', NativeThread.endAll);
     running.add(this);
   }
 
@@ -73,15 +73,11 @@ export class NativeThread {
   }
 
   /** For the end of the process or thread that started them: asks all to end, and waits until they do nothing that must not be stopped. */
-  static endAll(): void {
+  static endAll(this: void): void {
     const deadline = Date.now() + EXIT_MILLIS;
     for (const thread of running) thread.#ask();
     for (const thread of running) Atomics.wait(thread.#state, WORKING, 1, Math.max(0, deadline - Date.now()));
   }
-}
-
-function endAll(): void {
-  NativeThread.endAll();
 }
 
 /** A thread's own side: what it was given, and what it is sent. It is at work, from before it was loaded, until it says that it is not. */
